@@ -1,0 +1,229 @@
+# ohemd - build, check, demo, install. Out of tree: everything made goes under $(BUILD).
+#
+#   make              daemon, client library, tools
+#   make check        all tests     T=lease/expire one    SAN=address,undefined | thread
+#   make demo         Fashion-MNIST, a daemon and a trainer, in about two minutes
+#   make bench        speeds, as ratios                   QUICK=1
+#   make fuzz F=codec SECONDS=60
+#   make lint, make install DESTDIR= PREFIX=, make deps-demo, deps-check, ... (apt)
+#
+# WERROR=1 makes warnings errors (CI does). CC=clang works as gcc does.
+
+VERSION := 0.1.0
+SOVERSION := 0
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+DOCDIR ?= $(PREFIX)/share/doc/ohemd
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+BUILD ?= build
+SAN ?=
+FLAVOUR := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+comma := ,
+FLAVOUR := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+O := $(BUILD)/$(FLAVOUR)
+
+# ---- flags -------------------------------------------------------------------------------------
+
+PKG_DAEMON := libzmq lmdb libuv msgpack libsodium libmicrohttpd jansson inih libsystemd
+PKG_CLIENT := libzmq msgpack libsodium
+PKG_IMPORT := lmdb libarchive zlib
+PKG_CTL    := libcurl jansson
+PKG_TEST   := cmocka
+PKG_DEMO   := openblas
+# msgpack-c's module is called msgpack in Debian 12 and msgpack-c in newer ones
+MSGPACK := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
+pkg_cflags = $(shell pkg-config --cflags $(subst msgpack,$(MSGPACK),$(1)) 2>/dev/null)
+pkg_libs   = $(shell pkg-config --libs $(subst msgpack,$(MSGPACK),$(1)) 2>/dev/null)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wpointer-arith -Wundef -Wvla -Wformat=2 $(if $(WERROR),-Werror)
+HARDENING := -fstack-protector-strong -fstack-clash-protection
+ifeq ($(SAN),)
+HARDENING += -D_FORTIFY_SOURCE=2
+endif
+OPTIMISE ?= $(if $(SAN),-O1,-O2)
+CFLAGS ?= $(OPTIMISE) -g
+# -ffp-contract=off: gcc and clang draw the same numbers (bit-equal sequences)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DOHEM_IN_TREE -DOHEM_VERSION='"$(VERSION)"' -fPIC \
+             -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing $(WARNINGS) $(HARDENING) \
+             $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+             $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
+ALL_LDFLAGS = -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+# ---- what is built -----------------------------------------------------------------------------
+
+PROTO_SRC  := $(wildcard proto/*.c)
+ENGINE_SRC := $(wildcard daemon/engine/*.c)
+DAEMON_SRC := $(wildcard daemon/*.c)
+CLIENT_SRC := $(wildcard client/*.c)
+CLIENT_SRC := $(filter-out client/ohemctl%.c,$(CLIENT_SRC))
+CTL_SRC    := $(wildcard client/ohemctl*.c)
+IMPORT_SRC := $(wildcard client/import/*.c)
+DEMO_SRC   := $(wildcard client/examples/demo/*.c)
+EXAMPLE_SRC := $(wildcard client/examples/*.c)
+TESTLIB_SRC := $(wildcard tests/lib/*.c)
+UNIT_SRC   := $(wildcard tests/unit/test_*.c tests/property/test_*.c)
+INTEG_SRC  := $(wildcard tests/integration/test_*.c)
+BENCH_SRC  := $(wildcard tests/bench/*.c)
+FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
+
+objs = $(patsubst %.c,$(O)/%.o,$(1))
+
+PROGRAMS := $(O)/ohemd $(O)/ohemctl $(O)/ohem-import
+LIBRARY  := $(O)/libohem.so.$(SOVERSION) $(O)/libohem.a $(O)/ohem.pc
+
+.PHONY: all
+all: $(PROGRAMS) $(LIBRARY)
+
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg_cflags,$(PKG)) -MMD -MP -c -o $@ $<
+
+$(call objs,$(DAEMON_SRC)): PKG = $(PKG_DAEMON)
+$(call objs,$(PROTO_SRC) $(ENGINE_SRC) $(CLIENT_SRC)): PKG = $(PKG_CLIENT)
+$(call objs,$(IMPORT_SRC)): PKG = $(PKG_IMPORT)
+$(call objs,$(CTL_SRC)): PKG = $(PKG_CTL)
+$(call objs,$(DEMO_SRC)): PKG = $(PKG_DEMO) zlib
+$(call objs,$(TESTLIB_SRC) $(UNIT_SRC) $(INTEG_SRC)): PKG = $(PKG_TEST) $(PKG_CLIENT) lmdb
+$(call objs,$(BENCH_SRC)): PKG = $(PKG_CLIENT) lmdb libcurl jansson
+
+$(O)/libproto.a: $(call objs,$(PROTO_SRC))
+$(O)/libengine.a: $(call objs,$(ENGINE_SRC))
+$(O)/libdaemon.a: $(call objs,$(filter-out daemon/main.c,$(DAEMON_SRC)))
+$(O)/libtest.a: $(call objs,$(TESTLIB_SRC))
+$(O)/%.a:
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/ohemd: $(call objs,daemon/main.c) $(O)/libdaemon.a $(O)/libengine.a $(O)/libproto.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_DAEMON)) -lm -lpthread
+$(O)/ohemctl: $(call objs,$(CTL_SRC)) $(O)/libproto.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_CTL) msgpack) -lm
+$(O)/ohem-import: $(call objs,$(IMPORT_SRC)) $(O)/libproto.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_IMPORT) msgpack) -lm
+
+# The library: shared with a soname and a symbol map, static with its own objects in one archive.
+$(O)/libohem.so.$(SOVERSION): $(call objs,$(CLIENT_SRC) $(PROTO_SRC)) client/libohem.map
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libohem.so.$(SOVERSION) \
+	  -Wl,--version-script=client/libohem.map -o $@ $(filter %.o,$^) $(call pkg_libs,$(PKG_CLIENT))
+	$(Q)ln -sf $(@F) $(O)/libohem.so
+$(O)/libohem.a: $(call objs,$(CLIENT_SRC) $(PROTO_SRC))
+$(O)/ohem.pc: client/ohem.pc.in Makefile
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	  -e 's|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(subst msgpack,$(MSGPACK),$(PKG_CLIENT))|' $< > $@
+
+# ---- tests -------------------------------------------------------------------------------------
+
+UNIT_BIN  := $(patsubst %.c,$(O)/%,$(UNIT_SRC))
+INTEG_BIN := $(patsubst %.c,$(O)/%,$(INTEG_SRC))
+TEST_LIBS  = $(O)/libtest.a $(O)/libdaemon.a $(O)/libengine.a
+
+$(UNIT_BIN) $(INTEG_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS) $(O)/libohem.a
+	$(Q)$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $< $(TEST_LIBS) $(O)/libohem.a \
+	  $(call pkg_libs,$(PKG_TEST) $(PKG_DAEMON)) -lm -lpthread
+
+.PHONY: tests check check-quick
+tests: all $(UNIT_BIN) $(INTEG_BIN)
+
+CHECK = python3 tests/lib/run.py --build $(BUILD)
+# One flavour when T or SAN is given; else the plain build and every sanitizer (tests/lib/run.py has
+# the plan: which tests run under what).
+check: deps-check
+ifneq ($(T)$(SAN),)
+	$(MAKE) tests
+	$(CHECK) --flavour $(FLAVOUR) $(if $(T),--only $(T))
+else
+	$(MAKE) tests
+	$(MAKE) tests SAN=address,undefined
+	$(MAKE) tests SAN=thread
+	$(CHECK) --all
+endif
+
+# ---- the rest ----------------------------------------------------------------------------------
+
+.PHONY: demo bench lint install clean format
+DEMO := $(O)/ohem-demo
+$(DEMO): $(call objs,$(DEMO_SRC)) $(O)/libohem.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_CLIENT) $(PKG_DEMO) zlib) -lm
+demo: deps-demo
+	@$(MAKE) -s -j2 $(PROGRAMS) $(DEMO)
+	@client/examples/demo/demo.sh $(O)
+
+BENCH := $(O)/tests/bench/bench
+$(BENCH): $(call objs,$(BENCH_SRC)) $(O)/libengine.a $(O)/libohem.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKG_CLIENT) lmdb libcurl jansson) -lm -lpthread
+bench: deps-bench
+	@$(MAKE) -s -j2 all $(BENCH)
+	@tests/bench/bench.sh $(O) $(QUICK)
+
+# libFuzzer entries, clang only: make fuzz F=codec SECONDS=60
+SECONDS ?= 60
+FUZZ_O := $(BUILD)/fuzz
+$(FUZZ_O)/fuzz_%: tests/fuzz/fuzz_%.c $(PROTO_SRC) $(ENGINE_SRC) $(filter-out daemon/main.c,$(DAEMON_SRC))
+	@mkdir -p $(@D)
+	$(Q)clang $(subst -fPIC,,$(ALL_CFLAGS)) -fsanitize=fuzzer,address,undefined \
+	  $(call pkg_cflags,$(PKG_DAEMON)) -o $@ $^ $(call pkg_libs,$(PKG_DAEMON)) -lm -lpthread
+.PHONY: fuzz
+fuzz: deps-check
+	$(MAKE) $(FUZZ_O)/fuzz_$(F)
+	@mkdir -p $(FUZZ_O)/corpus-$(F)
+	$(FUZZ_O)/fuzz_$(F) -max_total_time=$(SECONDS) -print_final_stats=1 \
+	  $(FUZZ_O)/corpus-$(F) $(wildcard tests/fuzz/corpus/$(F))
+
+ALL_SRC := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+format:
+	clang-format -i $(ALL_SRC)
+lint: deps-lint
+	tests/lib/lint.sh
+
+install: all
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(SBINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR)/ohem \
+	  $(UNITDIR) $(SYSUSERSDIR) $(SYSCONFDIR)/ohemd $(DOCDIR)/examples)
+	install -m 755 $(O)/ohemd $(DESTDIR)$(SBINDIR)/
+	install -m 755 $(O)/ohemctl $(O)/ohem-import $(DESTDIR)$(BINDIR)/
+	install -m 755 $(O)/libohem.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libohem.so.$(VERSION)
+	ln -sf libohem.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libohem.so.$(SOVERSION)
+	ln -sf libohem.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libohem.so
+	install -m 644 $(O)/libohem.a $(DESTDIR)$(LIBDIR)/
+	install -m 644 $(O)/ohem.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -m 644 client/ohem.h proto/error.h $(DESTDIR)$(INCLUDEDIR)/ohem/
+	sed 's|@SBINDIR@|$(SBINDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|' deploy/ohemd.service \
+	  > $(DESTDIR)$(UNITDIR)/ohemd.service
+	install -m 644 deploy/ohemd.sysusers $(DESTDIR)$(SYSUSERSDIR)/ohemd.conf
+	install -m 644 deploy/ohemd.conf $(DESTDIR)$(DOCDIR)/ohemd.conf.sample
+	test -e $(DESTDIR)$(SYSCONFDIR)/ohemd/ohemd.conf || \
+	  install -m 644 deploy/ohemd.conf $(DESTDIR)$(SYSCONFDIR)/ohemd/ohemd.conf
+	install -m 644 README.md proto/PROTOCOL.md $(DESTDIR)$(DOCDIR)/
+	install -m 644 $(EXAMPLE_SRC) $(DESTDIR)$(DOCDIR)/examples/
+
+clean:
+	rm -rf $(BUILD)
+
+# ---- what each target needs from Debian --------------------------------------------------------
+
+DEPS_BUILD := gcc libc6-dev make pkg-config libzmq3-dev liblmdb-dev libuv1-dev libmsgpack-dev \
+  libsodium-dev libmicrohttpd-dev libjansson-dev libinih-dev libsystemd-dev libarchive-dev \
+  zlib1g-dev libcurl4-openssl-dev
+DEPS_DEMO  := $(DEPS_BUILD) libopenblas-dev dataset-fashion-mnist
+DEPS_CHECK := $(DEPS_BUILD) libcmocka-dev valgrind clang libclang-rt-14-dev python3 python3-zmq \
+  python3-msgpack python3-numpy curl git
+DEPS_BENCH := $(DEPS_BUILD) python3
+DEPS_LINT  := $(DEPS_BUILD) libcmocka-dev libopenblas-dev clang-format clang-tidy cppcheck shellcheck git
+
+.PHONY: deps-build deps-demo deps-check deps-bench deps-lint
+deps-build: ; @deploy/deps.sh $(DEPS_BUILD)
+deps-demo: ; @deploy/deps.sh $(DEPS_DEMO)
+deps-check: ; @deploy/deps.sh $(DEPS_CHECK)
+deps-bench: ; @deploy/deps.sh $(DEPS_BENCH)
+deps-lint: ; @deploy/deps.sh $(DEPS_LINT)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,92 @@
+/* engine.h - the heart as a whole: (message, now) in, replies out.
+ *
+ * Pure: it knows no socket, no clock, no thread, no file. The shell gives it decoded messages and
+ * the time, and takes from it messages to send and batches to gather. Everything happens on one
+ * thread, inside the call that caused it.
+ *
+ *     engine_message()  what a peer said            -> out->send()
+ *     engine_work()     draw for who has credit     -> out->deliver()
+ *     engine_tick()     end leases that are over;   engine_next_due() says when
+ */
+#ifndef OHEM_ENGINE_H
+#define OHEM_ENGINE_H
+
+#include "job.h"
+
+/* A batch to gather and send. The arrays are lent until deliver() returns. */
+struct engine_delivery {
+    uint64_t peer;
+    const struct job_dataset *dataset;
+    const struct lease *lease;
+};
+
+/* The shell's side. */
+struct engine_out {
+    void *ctx;
+    /** Send, or fail with -OHEM_UNREACHABLE (the peer is gone or does not read). Vectors are lent
+     *  until it returns. */
+    int (*send)(void *ctx, uint64_t peer, const struct message *m);
+    /** Gather and send; it has room, since engine_work() was told how much. */
+    void (*deliver)(void *ctx, const struct engine_delivery *d);
+    /** A line for the log about a session; level as in log.h. */
+    void (*event)(void *ctx, const struct session *s, const char *what, const char *detail);
+};
+
+struct engine_settings {
+    uint64_t boot;          /* random per start */
+    uint32_t sessions_max;  /* of all jobs */
+    uint64_t payload_bytes_max; /* of one batch: K times the largest record */
+};
+
+struct engine {
+    struct engine_settings settings;
+    struct engine_out out;
+    struct metrics_daemon metrics;
+    TAILQ_HEAD(, job) jobs;
+    struct session_list sessions;
+    struct session_list hungry; /* those with free slots, in the order of serving */
+    struct map by_key;          /* sessions by session_key_hash() */
+    size_t session_count;
+    uint64_t session_number; /* of the last one */
+    bool draining;
+};
+
+/** @return 0 or -OHEM_NOMEM. */
+int engine_init(struct engine *e, const struct engine_settings *settings,
+                const struct engine_out *out);
+void engine_deinit(struct engine *e);
+
+/** Add a job before serving begins. @return as job_new(); -OHEM_EXISTS when the name is taken. */
+int engine_add_job(struct engine *e, const struct job_settings *settings, struct reason *why);
+
+/** The job of that name, or NULL. */
+struct job *engine_find_job(const struct engine *e, const char *name);
+
+/** What a peer said. Answers by out->send(); what cannot be done is answered by an ERROR. */
+void engine_message(struct engine *e, uint64_t peer, const struct message *m, uint64_t now_ms);
+
+/** A peer sent what could not be decoded: count it and answer with an ERROR. */
+void engine_malformed(struct engine *e, uint64_t peer, uint32_t type, int code, const char *why);
+
+/**
+ * Draw at most `batches` batches for sessions that have credit, in turn.
+ * @return how many were drawn; less than asked means that nobody has credit left
+ */
+size_t engine_work(struct engine *e, size_t batches, uint64_t now_ms);
+
+/** A delivery of a session could not be sent: draw nothing more for it until it is heard. */
+void engine_unreachable(struct engine *e, uint64_t peer);
+
+/** End leases and sessions that are over. */
+void engine_tick(struct engine *e, uint64_t now_ms);
+
+/** When engine_tick() has work next; UINT64_MAX: never. */
+uint64_t engine_next_due(const struct engine *e);
+
+/** Hand out nothing more and tell every session. */
+void engine_drain(struct engine *e);
+
+/** Is no batch waiting for its report? */
+bool engine_idle(const struct engine *e);
+
+#endif

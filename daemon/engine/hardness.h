@@ -1,0 +1,69 @@
+/* hardness.h - how hard each instance has lately been: its rolling score and what is kept with it.
+ *
+ * A loss pulls its instance's score towards itself: h <- h + lambda * (loss - h), the first sets
+ * h = loss. An instance without a report has no score and is in no bucket of the partition: coverage
+ * brings it. Age is counted in steps, not seconds: a paused run must not forget.
+ */
+#ifndef OHEM_HARDNESS_H
+#define OHEM_HARDNESS_H
+
+#include "partition.h"
+
+#define HARDNESS_HARDEST_MAX 1000        /* instances in one list */
+#define HARDNESS_SCAN_MAX    (1u << 20)  /* ids looked at for one list */
+#define HARDNESS_VISITS_MAX  UINT16_MAX
+
+/* One instance's memory; 16 bytes, so that it never straddles a cache line. To change it once it
+ * reaches the disk: a new format version of the state, read both, write the new one. */
+struct hardness_entry {
+    float score;       /* h */
+    float last_loss;   /* as reported, may be negative */
+    uint32_t last_step; /* low 32 bits of the step of the last report */
+    uint16_t visits;   /* reports so far, saturating; 0: no score */
+    uint16_t variance; /* rolling variance: the upper 16 bits of a float, rounded to nearest even */
+};
+
+/* An instance's memory as others see it. */
+struct hardness_story {
+    bool scored; /* false: no report yet, the rest is 0 */
+    float score, last_loss, variance;
+    uint32_t visits, last_step;
+};
+
+struct hardness {
+    uint32_t n;
+    float lambda; /* 0 < lambda <= 1 */
+    struct hardness_entry *entries;
+    struct partition partition; /* of the ids that have a score */
+};
+
+/** @return 0 or -OHEM_NOMEM. n >= 1. */
+int hardness_init(struct hardness *h, uint32_t n, float lambda);
+void hardness_deinit(struct hardness *h);
+
+/**
+ * One loss of one instance, in float32 arithmetic:
+ *   first:  h = l,                      v = 0
+ *   later:  v = (1-lambda) * (v + lambda * (l-h)^2), then h = h + lambda * (l-h)
+ * where l is max(loss, 0). v is rounded to 8 significant bits when stored.
+ * @param loss  finite (asserted)
+ */
+void hardness_report(struct hardness *h, uint32_t id, float loss, uint64_t step);
+
+struct hardness_story hardness_story(const struct hardness *h, uint32_t id);
+
+/** The score's quantile q (0..1) over the scored, to the bucket's precision (6 %); 0 if none. */
+double hardness_quantile(const struct hardness *h, double q);
+
+/** The mean score over the scored, to the buckets' precision; 0 if none. */
+double hardness_mean(const struct hardness *h);
+
+/**
+ * The hardest n instances, hardest first, ties by id.
+ * @param ids  room for n <= HARDNESS_HARDEST_MAX
+ * @return how many there are. Exact as long as HARDNESS_SCAN_MAX ids need to be looked at; beyond
+ *         that the list is a sample of the lowest bucket that it reaches.
+ */
+size_t hardness_hardest(const struct hardness *h, size_t n, uint32_t *ids);
+
+#endif

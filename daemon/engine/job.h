@@ -1,0 +1,100 @@
+/* job.h - one training run: its policy, its memory, its epochs, its leases.
+ *
+ * Ranks of a job are sessions: they share one coverage stream and one hardness memory.
+ */
+#ifndef OHEM_JOB_H
+#define OHEM_JOB_H
+
+#include "../../proto/reason.h"
+#include "coverage.h"
+#include "hardness.h"
+#include "lease.h"
+#include "metrics.h"
+#include "sampler.h"
+#include "selection.h"
+#include "session.h"
+
+#define JOB_INSTANCES_OUT_MAX (16u << 20) /* instances on lease at once, all sessions of a job */
+
+/* What the job serves; the bytes themselves are the shell's. */
+struct job_dataset {
+    uint64_t instance_count;   /* 1..2^32-1 */
+    uint64_t record_bytes;     /* of every record, or 0 when sizes differ */
+    uint64_t record_bytes_max;
+    uint64_t generation;
+    uint32_t number; /* which of the shell's data sets; the engine only hands it back */
+};
+
+struct job_settings {
+    char name[MESSAGE_NAME_BYTES_MAX + 1];
+    struct job_dataset dataset;
+    uint64_t seed;
+    double lambda;                     /* 0 < lambda <= 1 */
+    struct sampler_policy sampler;
+    struct selection_policy selection;
+    uint32_t batch_size;               /* for sessions that ask for none */
+    uint32_t credit;                   /* likewise */
+    uint64_t lease_ms, late_ms;
+    uint64_t secret[2];                /* the key of tokens and digests */
+};
+
+struct job {
+    struct job_settings settings;
+    struct hardness hardness;
+    struct coverage coverage;
+    struct sampler sampler;
+    struct lease_table leases;
+    struct metrics_job metrics;
+    struct session_list sessions;
+    size_t session_count;
+    uint64_t instances_out_max; /* what the present sessions may have on lease together */
+    uint64_t step;              /* of the next batch */
+    uint64_t lsn;               /* of the last report applied */
+    struct loss_stats last_all, last_kept; /* of the last report */
+    float *losses;              /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
+    TAILQ_ENTRY(job) of_engine;
+};
+
+/** @return 0, or -OHEM_NOMEM, -OHEM_INVALID with the reason. */
+int job_new(const struct job_settings *settings, struct job **out, struct reason *why);
+void job_free(struct job *j);
+
+/**
+ * Let a trainer in: checks its wishes against the limits and takes all the memory it will need.
+ * @return 0, or -OHEM_INVALID, -OHEM_TOO_LARGE, -OHEM_LIMIT, -OHEM_NOMEM with the reason
+ */
+int job_join(struct job *j, const struct message_hello *hello, uint64_t peer, uint64_t number,
+             uint64_t now_ms, struct session **out, struct reason *why);
+
+/** A session ends: its open batches go back to the pool. Frees it. */
+void job_leave(struct job *j, struct session *s);
+
+/** May a batch be drawn for this session now? */
+bool job_ready(const struct job *j, const struct session *s);
+
+/** Draw the next batch into a free slot and lease it. Needs job_ready(). */
+struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms);
+
+/**
+ * Apply a report once, and choose.
+ * @param out_lease     the settled lease with its answer
+ * @param out_repeated  the report had been applied before; nothing changed
+ * @return 0, or -OHEM_TOKEN, -OHEM_FOREIGN, -OHEM_COUNT, -OHEM_CONFLICT, -OHEM_EXPIRED with the
+ *         reason; then nothing changed but the count of refusals
+ */
+int job_report(struct job *j, struct session *s, const struct message_loss *loss,
+               struct lease **out_lease, bool *out_repeated, struct reason *why);
+
+/**
+ * A batch is given back.
+ * @return 0, or -OHEM_TOKEN, -OHEM_FOREIGN with the reason
+ */
+int job_release(struct job *j, struct session *s, struct token token, struct reason *why);
+
+/** Full leases from now for all that the session holds open. */
+void job_keepalive(struct job *j, struct session *s, uint64_t now_ms);
+
+/** End what is over by now. */
+void job_expire(struct job *j, uint64_t now_ms);
+
+#endif

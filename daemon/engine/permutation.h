@@ -1,0 +1,26 @@
+/* permutation.h - the epoch's order: a keyed bijection of 0..n-1 that needs no array.
+ *
+ * A Feistel network on the next power of two, with cycle walking back into the range (Black and
+ * Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). A position is one integer, so an
+ * epoch can be left and entered anywhere.
+ */
+#ifndef OHEM_PERMUTATION_H
+#define OHEM_PERMUTATION_H
+
+#include "rng.h"
+
+#define PERMUTATION_ROUNDS 8
+
+struct permutation {
+    uint64_t n;                        /* size of the domain, 1..2^32 */
+    unsigned low_bits, high_bits;      /* the two halves */
+    uint64_t keys[PERMUTATION_ROUNDS]; /* one per round */
+};
+
+/** The order of one epoch of one job. */
+void permutation_init(struct permutation *p, uint64_t n, struct rng rng, uint64_t epoch);
+
+/** What stands at a position; position < n. Expected below 2 walks for n >= 2^8. */
+uint64_t permutation_at(const struct permutation *p, uint64_t position);
+
+#endif

@@ -1,0 +1,85 @@
+/* sampler.h - which instances come next: a mix of coverage and hardness-weighted draws.
+ *
+ * A batch of K has C coverage slots (the epoch's permutation) and K - C hard ones, drawn with
+ * q proportional to count(b) * weight(b) over the buckets of the partition. Pure: the draw is a
+ * function of (seed, job, step), the policy, the scores and the coverage position.
+ */
+#ifndef OHEM_SAMPLER_H
+#define OHEM_SAMPLER_H
+
+#include "coverage.h"
+#include "hardness.h"
+#include "rng.h"
+
+enum sampler_weight {
+    SAMPLER_HARD,   /* rep^alpha, rep the middle of the bucket */
+    SAMPLER_RANK,   /* R^-alpha, R = instances in harder buckets + half of its own */
+    SAMPLER_UNIFORM /* 1 */
+};
+
+enum sampler_normalise { SAMPLER_MEAN, SAMPLER_MAX, SAMPLER_NONE };
+
+struct sampler_policy {
+    double rho; /* share of coverage slots, 0 < rho <= 1: coverage always goes on */
+    enum sampler_weight weight;
+    double alpha;                /* 0..8 */
+    double beta;                 /* 0..1; 0: all weights 1 */
+    enum sampler_normalise normalise;
+    bool unique;                 /* redraw an id that is in the batch already */
+    uint32_t redraws;            /* at most so often, then the slot falls to coverage */
+    double warmup_epochs;        /* no bias before */
+    double anneal_in;            /* epochs over which the bias rises after the warm-up */
+    double anneal_out;           /* epochs over which it falls before `epochs` */
+    double epochs;               /* of the whole run; 0: endless, no falling */
+};
+
+/* The policy's defaults: one place for config, tests and docs. */
+#define SAMPLER_POLICY_DEFAULT                                                                     \
+    {                                                                                              \
+        .rho = 0.5, .weight = SAMPLER_HARD, .alpha = 1.0, .beta = 0.0,                             \
+        .normalise = SAMPLER_MEAN, .unique = true, .redraws = 16                                   \
+    }
+
+/* A batch as drawn. Memory is the caller's, room for K each. */
+struct sampler_batch {
+    uint32_t *ids;
+    uint32_t *epochs;       /* of slots 0..coverage_count-1: the epoch each covers */
+    float *probabilities;   /* p */
+    float *weights;         /* w */
+    uint32_t count;          /* K; set by the caller */
+    uint32_t coverage_count; /* slots 0.. are coverage, the rest hard; set by the draw */
+    uint32_t redraw_count;   /* hard draws thrown away since their id was in the batch */
+    uint32_t fallback_count; /* hard slots that fell to coverage */
+};
+
+struct sampler {
+    struct sampler_policy policy;
+    struct rng rng;
+    uint64_t carry;                        /* coverage share left over, in 2^-32 slots */
+    double hard_table[PARTITION_BUCKETS];  /* rep^alpha, computed once */
+    double bucket_weight[PARTITION_BUCKETS]; /* of the last draw */
+    double cumulative[PARTITION_BUCKETS];    /* of the last draw: running sums of count * weight */
+    uint32_t *seen;                          /* an open-addressing set of the batch's ids */
+    uint32_t seen_capacity;                  /* a power of two, at least 2 * batch_size_max */
+};
+
+/** @return 0 or -OHEM_NOMEM. */
+int sampler_init(struct sampler *s, const struct sampler_policy *policy, struct rng rng,
+                 uint32_t batch_size_max);
+void sampler_deinit(struct sampler *s);
+
+/** The share of hard slots at a fractional epoch: (1 - rho) * a(e). */
+double sampler_bias_share(const struct sampler_policy *policy, double epoch);
+
+/**
+ * Draw the batch of a step. For instance i, with C the planned coverage slots,
+ *   p_i = (C/K)/N + (1-C/K) * q_i,    q_i = weight(bucket of i) / sum of count(b) * weight(b)
+ * before redraws, q frozen at the draw; q_i = 0 without a score.
+ *   w_i = (N * p_i)^-beta, normalised over the batch to mean 1, max 1, or not (PER: Schaul et al.,
+ *   ICLR 2016, section 3.4).
+ * Needs coverage_ready() and 1 <= K <= min(N, batch_size_max).
+ */
+void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *c, uint64_t step,
+                  struct sampler_batch *out);
+
+#endif

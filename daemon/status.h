@@ -1,0 +1,31 @@
+/* status.h - the status socket: HTTP and JSON on a Unix socket, read only.
+ *
+ * libmicrohttpd serves it from the loop (its epoll descriptor is polled), jansson writes the bodies;
+ * what is answered is a table of paths. Runs on the loop's thread and so reads the engine directly;
+ * every answer is bounded.
+ *
+ *     GET /v1/health
+ *     GET /v1/jobs                      all jobs: settings, progress, epochs, counters, sessions
+ *     GET /v1/jobs/J                    one of them
+ *     GET /v1/jobs/J/hardness           histogram by bucket, quantiles, mean
+ *     GET /v1/jobs/J/hardest?n=10       the hardest: id, key, score, visits, last loss
+ *     GET /v1/jobs/J/instances/ID       one instance's story
+ *
+ * Errors are {"error": "..."} with 400, 404, 405.
+ */
+#ifndef OHEMD_STATUS_H
+#define OHEMD_STATUS_H
+
+#include "server.h"
+
+struct status;
+
+/** Bind the socket and serve. @return 0, or -OHEM_SYSTEM, -OHEM_NOMEM with the reason. */
+int status_new(uv_loop_t *loop, const struct config *config, struct server *server,
+               struct status **out, struct reason *why);
+
+/** Stop; run the loop until it is empty, then status_free(). */
+void status_close(struct status *s);
+void status_free(struct status *s);
+
+#endif

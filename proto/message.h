@@ -1,0 +1,231 @@
+/* message.h - what the daemon and its trainers say to each other: the messages and every limit.
+ *
+ * A message is a small header and, for some, vectors. Here it is a plain struct; codec.h turns it
+ * into frames and back, PROTOCOL.md describes those. Vectors are lent: they point into a received
+ * frame or into the sender's memory, may be unaligned, and are read with vector_* below.
+ *
+ * To change a message: append fields (a reader ignores what it does not know) and raise
+ * PROTO_MINOR, or change anything else and raise PROTO_MAJOR; edit PROTOCOL.md, codec.c and the
+ * vectors under proto/vectors in the same commit.
+ */
+#ifndef OHEM_MESSAGE_H
+#define OHEM_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the wire's vectors are little-endian and sent as they lie in memory"
+#endif
+
+#define PROTO_MAJOR 0 /* another major is refused; 0 until the first release */
+#define PROTO_MINOR 1 /* a newer minor is accepted */
+
+/* Limits of the wire. Both sides refuse what is over them, by name. */
+#define MESSAGE_HEADER_BYTES_MAX  1024u
+#define MESSAGE_FIELDS_MAX        32u /* fields of a header, unknown ones included */
+#define MESSAGE_FRAMES_MAX        8u
+#define MESSAGE_FRAME_BYTES_MAX   (1u << 20) /* any frame from a client */
+#define MESSAGE_PAYLOAD_BYTES_MAX (1u << 30) /* the records of one batch */
+#define MESSAGE_BATCH_SIZE_MAX    65536u     /* K */
+#define MESSAGE_CREDIT_MAX        64u        /* batches a session may hold */
+#define MESSAGE_RANK_MAX          65535u
+#define MESSAGE_NAME_BYTES_MAX    64u /* a job's name */
+#define MESSAGE_AGENT_BYTES_MAX   64u /* the client's name for logs */
+#define MESSAGE_TEXT_BYTES_MAX    480u
+
+/* X(NAME, number): the message types */
+#define MESSAGE_TYPES(X)                                                                           \
+    X(HELLO, 1)                                                                                    \
+    X(WELCOME, 2)                                                                                  \
+    X(CREDIT, 3)                                                                                   \
+    X(BATCH, 4)                                                                                    \
+    X(LOSS, 5)                                                                                     \
+    X(SELECTION, 6)                                                                                \
+    X(PING, 7)                                                                                     \
+    X(PONG, 8)                                                                                     \
+    X(BYE, 9)                                                                                      \
+    X(ERROR, 10)
+
+enum message_type {
+#define MESSAGE_ENUM(name, number) MESSAGE_##name = (number),
+    MESSAGE_TYPES(MESSAGE_ENUM)
+#undef MESSAGE_ENUM
+};
+
+/* What a batch is handed out under: its step in the job and a keyed hash over whom it was given to. */
+struct token {
+    uint64_t step;
+    uint64_t tag;
+};
+
+/* 128 random bits that the client drew; they outlive a connection and tell who speaks. */
+struct session_key {
+    uint8_t bytes[16];
+};
+
+struct vector {
+    const void *data; /* lent, unaligned */
+    size_t count;     /* elements, not bytes */
+};
+
+/* client -> daemon: let me train on this job. Sent again with the same key after a reconnect. */
+struct message_hello {
+    uint32_t major, minor;
+    struct session_key key;
+    char job[MESSAGE_NAME_BYTES_MAX + 1];
+    uint32_t rank;       /* the trainer's rank in its data-parallel group; for logs and rounds */
+    uint32_t batch_size; /* K; 0: the job's own */
+    uint32_t credit;     /* batches held at once; 0: the job's own */
+    char agent[MESSAGE_AGENT_BYTES_MAX + 1];
+    struct vector held; /* 16-byte tokens of the batches that the client has and has not released */
+};
+
+/* daemon -> client: the answer to HELLO. */
+struct message_welcome {
+    uint32_t major, minor;
+    uint64_t boot;    /* random per start of the daemon: another number means that it restarted */
+    uint64_t session; /* the session's number in logs and status */
+    char job[MESSAGE_NAME_BYTES_MAX + 1];
+    uint64_t instance_count;   /* N */
+    uint64_t record_bytes;     /* size of every record, or 0 when sizes differ */
+    uint64_t record_bytes_max; /* the largest record */
+    uint64_t generation;       /* of the data set */
+    uint32_t batch_size, credit;
+    uint64_t lease_ms;
+};
+
+/* client -> daemon: the batch's slot is free again, fill it. Acknowledges the batch's SELECTION. */
+struct message_credit {
+    struct session_key key;
+    struct token token;
+};
+
+/* daemon -> client: K instances. Slots 0..coverage_count-1 are coverage, the rest hard draws. */
+struct message_batch {
+    struct token token;
+    uint64_t epoch;        /* of the first coverage slot, or the current one */
+    uint32_t count;        /* K */
+    uint32_t coverage_count;
+    uint64_t record_bytes; /* as in WELCOME */
+    uint64_t lease_ms;
+    struct vector ids;           /* u64[K] */
+    struct vector probabilities; /* f32[K] */
+    struct vector weights;       /* f32[K] */
+    struct vector offsets;       /* u64[K+1]; record i is payload[offsets[i] .. offsets[i+1]) */
+    struct vector payload;       /* bytes */
+};
+
+/* client -> daemon: the losses of a batch, in its order. */
+struct message_loss {
+    struct session_key key;
+    struct token token;
+    uint64_t seq; /* the session's own number of this report, from 1; a repeat keeps it */
+    struct vector losses; /* f32[K] */
+};
+
+#define SELECTION_FLAG_LATE     1u /* the lease had ended; the scores took the losses all the same */
+#define SELECTION_FLAG_REPEATED 2u /* the report had been applied before; nothing changed now */
+
+/* Over a set of losses; all 0 when it is empty. */
+struct loss_stats {
+    uint32_t count;
+    float mean, min, max;
+};
+
+/* daemon -> client: the answer to LOSS. */
+struct message_selection {
+    struct token token;
+    uint64_t seq;   /* the report's */
+    uint64_t lsn;   /* the report's place in the order in which the job applied reports, from 1 */
+    uint32_t flags; /* SELECTION_FLAG_* */
+    uint32_t nonfinite_count;    /* losses that were NaN or infinite: not applied, not selected */
+    struct loss_stats all, kept; /* over the finite of the K; over the M */
+    struct vector indices;       /* u32[M], ascending */
+    struct vector weights;       /* f32[M] */
+};
+
+/* client -> daemon: I live; keep my leases. */
+struct message_ping {
+    struct session_key key;
+    uint64_t nonce;
+};
+
+/* daemon -> client */
+struct message_pong {
+    uint64_t nonce;
+    uint64_t boot;
+};
+
+/* client -> daemon: I close. daemon -> client: the answer, or unasked: I am going down. */
+struct message_bye {
+    struct session_key key;
+    char text[MESSAGE_TEXT_BYTES_MAX + 1];
+};
+
+/* daemon -> client */
+struct message_error {
+    uint32_t code;      /* error.h, positive */
+    uint32_t about;     /* the type of the message that was refused, 0 when it could not be read */
+    struct token token; /* of that message, or zeros */
+    char text[MESSAGE_TEXT_BYTES_MAX + 1];
+};
+
+struct message {
+    enum message_type type;
+    union {
+        struct message_hello hello;
+        struct message_welcome welcome;
+        struct message_credit credit;
+        struct message_batch batch;
+        struct message_loss loss;
+        struct message_selection selection;
+        struct message_ping ping;
+        struct message_pong pong;
+        struct message_bye bye;
+        struct message_error error;
+    };
+};
+
+static inline float vector_f32(struct vector v, size_t i)
+{
+    float x;
+
+    memcpy(&x, (const char *)v.data + i * sizeof x, sizeof x);
+    return x;
+}
+
+static inline uint32_t vector_u32(struct vector v, size_t i)
+{
+    uint32_t x;
+
+    memcpy(&x, (const char *)v.data + i * sizeof x, sizeof x);
+    return x;
+}
+
+static inline uint64_t vector_u64(struct vector v, size_t i)
+{
+    uint64_t x;
+
+    memcpy(&x, (const char *)v.data + i * sizeof x, sizeof x);
+    return x;
+}
+
+static inline struct token vector_token(struct vector v, size_t i)
+{
+    return (struct token){.step = vector_u64(v, 2 * i), .tag = vector_u64(v, 2 * i + 1)};
+}
+
+static inline bool token_equal(struct token a, struct token b)
+{
+    return a.step == b.step && a.tag == b.tag;
+}
+
+static inline bool session_key_equal(const struct session_key *a, const struct session_key *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
+#endif
