@@ -24,29 +24,30 @@
 #define PROTO_MINOR 1 /* a newer minor is accepted */
 
 /* Limits of the wire. Both sides refuse what is over them, by name. */
-#define MESSAGE_HEADER_BYTES_MAX  1024u
-#define MESSAGE_FIELDS_MAX        32u /* fields of a header, unknown ones included */
-#define MESSAGE_FRAMES_MAX        8u
-#define MESSAGE_FRAME_BYTES_MAX   (1u << 20) /* any frame from a client */
-#define MESSAGE_PAYLOAD_BYTES_MAX (1u << 30) /* the records of one batch */
-#define MESSAGE_BATCH_SIZE_MAX    65536u     /* K */
-#define MESSAGE_CREDIT_MAX        64u        /* batches a session may hold */
-#define MESSAGE_RANK_MAX          65535u
-#define MESSAGE_NAME_BYTES_MAX    64u /* a job's name */
-#define MESSAGE_AGENT_BYTES_MAX   64u /* the client's name for logs */
-#define MESSAGE_TEXT_BYTES_MAX    480u
+#define MESSAGE_HEADER_BYTES_MAX    1024u
+#define MESSAGE_FIELDS_MAX          32u /* fields of a header, unknown ones included */
+#define MESSAGE_FRAMES_MAX          8u
+#define MESSAGE_FRAME_BYTES_MAX     (1u << 20)  /* any frame from a client */
+#define MESSAGE_TRANSPORT_BYTES_MAX (16u << 20) /* beyond it ZeroMQ drops the connection */
+#define MESSAGE_PAYLOAD_BYTES_MAX   (1u << 30)  /* the records of one batch */
+#define MESSAGE_BATCH_SIZE_MAX      65536u      /* K */
+#define MESSAGE_CREDIT_MAX          64u         /* batches a session may hold */
+#define MESSAGE_RANK_MAX            65535u
+#define MESSAGE_NAME_BYTES_MAX      64u /* a job's name */
+#define MESSAGE_AGENT_BYTES_MAX     64u /* the client's name for logs */
+#define MESSAGE_TEXT_BYTES_MAX      480u
 
 /* X(NAME, number): the message types */
-#define MESSAGE_TYPES(X)                                                                           \
-    X(HELLO, 1)                                                                                    \
-    X(WELCOME, 2)                                                                                  \
-    X(CREDIT, 3)                                                                                   \
-    X(BATCH, 4)                                                                                    \
-    X(LOSS, 5)                                                                                     \
-    X(SELECTION, 6)                                                                                \
-    X(PING, 7)                                                                                     \
-    X(PONG, 8)                                                                                     \
-    X(BYE, 9)                                                                                      \
+#define MESSAGE_TYPES(X) \
+    X(HELLO, 1) \
+    X(WELCOME, 2) \
+    X(CREDIT, 3) \
+    X(BATCH, 4) \
+    X(LOSS, 5) \
+    X(SELECTION, 6) \
+    X(PING, 7) \
+    X(PONG, 8) \
+    X(BYE, 9) \
     X(ERROR, 10)
 
 enum message_type {
@@ -55,7 +56,8 @@ enum message_type {
 #undef MESSAGE_ENUM
 };
 
-/* What a batch is handed out under: its step in the job and a keyed hash over whom it was given to. */
+/* What a batch is handed out under: its step in the job and a keyed hash over whom it was given to.
+ */
 struct token {
     uint64_t step;
     uint64_t tag;
@@ -106,8 +108,8 @@ struct message_credit {
 /* daemon -> client: K instances. Slots 0..coverage_count-1 are coverage, the rest hard draws. */
 struct message_batch {
     struct token token;
-    uint64_t epoch;        /* of the first coverage slot, or the current one */
-    uint32_t count;        /* K */
+    uint64_t epoch; /* of the first coverage slot, or the current one */
+    uint32_t count; /* K */
     uint32_t coverage_count;
     uint64_t record_bytes; /* as in WELCOME */
     uint64_t lease_ms;
@@ -122,7 +124,7 @@ struct message_batch {
 struct message_loss {
     struct session_key key;
     struct token token;
-    uint64_t seq; /* the session's own number of this report, from 1; a repeat keeps it */
+    uint64_t seq;         /* the session's own number of this report, from 1; a repeat keeps it */
     struct vector losses; /* f32[K] */
 };
 

@@ -23,8 +23,8 @@ const char *error_name(int code)
     switch (code < 0 ? -code : code) {
     case OHEM_OK:
         return "OK";
-#define ERROR_NAME(name, number, text)                                                             \
-    case OHEM_##name:                                                                              \
+#define ERROR_NAME(name, number, text) \
+    case OHEM_##name: \
         return #name;
         OHEM_ERRORS(ERROR_NAME)
 #undef ERROR_NAME
@@ -38,8 +38,8 @@ const char *error_text(int code)
     switch (code < 0 ? -code : code) {
     case OHEM_OK:
         return "no error";
-#define ERROR_TEXT(name, number, text)                                                             \
-    case OHEM_##name:                                                                              \
+#define ERROR_TEXT(name, number, text) \
+    case OHEM_##name: \
         return text;
         OHEM_ERRORS(ERROR_TEXT)
 #undef ERROR_TEXT

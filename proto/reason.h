@@ -14,7 +14,8 @@ struct reason {
 /** Write the line, printf style. `why` may be NULL: then nothing happens. */
 void reason_set(struct reason *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** The error's name without OHEM_ ("TOKEN"), or "?" for a number that is not in error.h. Takes either sign. */
+/** The error's name without OHEM_ ("TOKEN"), or "?" for a number that is not in error.h. Takes
+ * either sign. */
 const char *error_name(int code);
 
 /** What the error says to a person; never NULL. Takes either sign. */

@@ -13,8 +13,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define COVERAGE_OPEN_MAX    4096 /* epochs that wait for instances; then nothing more is handed out */
-#define COVERAGE_REPORTS_MAX 64   /* closed epochs whose reports are kept */
+#define COVERAGE_OPEN_MAX 4096  /* epochs that wait for instances; then nothing more is handed out \
+                                 */
+#define COVERAGE_REPORTS_MAX 64 /* closed epochs whose reports are kept */
 
 struct coverage_slot {
     uint32_t id;
@@ -59,10 +60,12 @@ void coverage_deinit(struct coverage *c);
  *  @return 0 or -OHEM_NOMEM; the room never shrinks. */
 int coverage_reserve(struct coverage *c, size_t leased_max);
 
-/** May an instance be taken now? False only while COVERAGE_OPEN_MAX epochs wait. */
+/** May up to N instances be taken now? They may begin one more epoch, so: not while
+ *  COVERAGE_OPEN_MAX epochs wait. */
 bool coverage_ready(const struct coverage *c);
 
-/** The next instance to hand out: a returned one, or the permutation's next. Only when ready. */
+/** The next instance to hand out: a returned one, or the permutation's next. coverage_ready() has
+ *  said yes at most N takes ago. */
 struct coverage_slot coverage_take(struct coverage *c);
 
 /** It was reported, or released by a live trainer without a report. */

@@ -18,6 +18,7 @@ struct engine_delivery {
     uint64_t peer;
     const struct job_dataset *dataset;
     const struct lease *lease;
+    uint64_t lease_ms;
 };
 
 /* The shell's side. */
@@ -33,8 +34,8 @@ struct engine_out {
 };
 
 struct engine_settings {
-    uint64_t boot;          /* random per start */
-    uint32_t sessions_max;  /* of all jobs */
+    uint64_t boot;              /* random per start */
+    uint32_t sessions_max;      /* of all jobs */
     uint64_t payload_bytes_max; /* of one batch: K times the largest record */
 };
 
@@ -43,7 +44,6 @@ struct engine {
     struct engine_out out;
     struct metrics_daemon metrics;
     TAILQ_HEAD(, job) jobs;
-    struct session_list sessions;
     struct session_list hungry; /* those with free slots, in the order of serving */
     struct map by_key;          /* sessions by session_key_hash() */
     size_t session_count;

@@ -1,25 +1,25 @@
 /* hardness.h - how hard each instance has lately been: its rolling score and what is kept with it.
  *
  * A loss pulls its instance's score towards itself: h <- h + lambda * (loss - h), the first sets
- * h = loss. An instance without a report has no score and is in no bucket of the partition: coverage
- * brings it. Age is counted in steps, not seconds: a paused run must not forget.
+ * h = loss. An instance without a report has no score and is in no bucket of the partition:
+ * coverage brings it. Age is counted in steps, not seconds: a paused run must not forget.
  */
 #ifndef OHEM_HARDNESS_H
 #define OHEM_HARDNESS_H
 
 #include "partition.h"
 
-#define HARDNESS_HARDEST_MAX 1000        /* instances in one list */
-#define HARDNESS_SCAN_MAX    (1u << 20)  /* ids looked at for one list */
+#define HARDNESS_HARDEST_MAX 1000       /* instances in one list */
+#define HARDNESS_SCAN_MAX    (1u << 20) /* ids looked at for one list */
 #define HARDNESS_VISITS_MAX  UINT16_MAX
 
 /* One instance's memory; 16 bytes, so that it never straddles a cache line. To change it once it
  * reaches the disk: a new format version of the state, read both, write the new one. */
 struct hardness_entry {
-    float score;       /* h */
-    float last_loss;   /* as reported, may be negative */
+    float score;        /* h */
+    float last_loss;    /* as reported, may be negative */
     uint32_t last_step; /* low 32 bits of the step of the last report */
-    uint16_t visits;   /* reports so far, saturating; 0: no score */
+    uint16_t visits;    /* reports so far, saturating; 0: no score */
     uint16_t variance; /* rolling variance: the upper 16 bits of a float, rounded to nearest even */
 };
 

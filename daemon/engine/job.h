@@ -18,8 +18,8 @@
 
 /* What the job serves; the bytes themselves are the shell's. */
 struct job_dataset {
-    uint64_t instance_count;   /* 1..2^32-1 */
-    uint64_t record_bytes;     /* of every record, or 0 when sizes differ */
+    uint64_t instance_count; /* 1..2^32-1 */
+    uint64_t record_bytes;   /* of every record, or 0 when sizes differ */
     uint64_t record_bytes_max;
     uint64_t generation;
     uint32_t number; /* which of the shell's data sets; the engine only hands it back */
@@ -29,13 +29,13 @@ struct job_settings {
     char name[MESSAGE_NAME_BYTES_MAX + 1];
     struct job_dataset dataset;
     uint64_t seed;
-    double lambda;                     /* 0 < lambda <= 1 */
+    double lambda; /* 0 < lambda <= 1 */
     struct sampler_policy sampler;
     struct selection_policy selection;
-    uint32_t batch_size;               /* for sessions that ask for none */
-    uint32_t credit;                   /* likewise */
+    uint32_t batch_size; /* for sessions that ask for none */
+    uint32_t credit;     /* likewise */
     uint64_t lease_ms, late_ms;
-    uint64_t secret[2];                /* the key of tokens and digests */
+    uint64_t secret[2]; /* the key of tokens and digests */
 };
 
 struct job {
@@ -45,13 +45,14 @@ struct job {
     struct sampler sampler;
     struct lease_table leases;
     struct metrics_job metrics;
-    struct session_list sessions;
+    struct session_list sessions; /* in the order in which they were last heard */
     size_t session_count;
+    size_t slot_count;          /* of the present sessions */
     uint64_t instances_out_max; /* what the present sessions may have on lease together */
     uint64_t step;              /* of the next batch */
     uint64_t lsn;               /* of the last report applied */
     struct loss_stats last_all, last_kept; /* of the last report */
-    float *losses;              /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
+    float *losses;                         /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
     TAILQ_ENTRY(job) of_engine;
 };
 
@@ -94,7 +95,16 @@ int job_release(struct job *j, struct session *s, struct token token, struct rea
 /** Full leases from now for all that the session holds open. */
 void job_keepalive(struct job *j, struct session *s, uint64_t now_ms);
 
-/** End what is over by now. */
+/** A message of the session came in. */
+void job_heard(struct job *j, struct session *s, uint64_t now_ms);
+
+/** End the leases that are over by now. */
 void job_expire(struct job *j, uint64_t now_ms);
+
+/** A session that was silent for so long that none of its batches can be reported, or NULL. */
+struct session *job_forgotten(const struct job *j, uint64_t now_ms);
+
+/** When job_expire() or job_forgotten() has work next; UINT64_MAX: never. */
+uint64_t job_next_due(const struct job *j);
 
 #endif

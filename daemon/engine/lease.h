@@ -6,9 +6,9 @@
  *              | lease_ms over: coverage instances go back to the pool
  *              v      report: late, once
  *           RETURNED -----------> SETTLED
- *              | late_ms over, or release
- *              v
- *            FREE     (its token is remembered for a while: OHEM_EXPIRED)
+ *              | late_ms over                                   ^
+ *              v                                                |
+ *            CLOSED (a report is refused: OHEM_EXPIRED) --------+  (release)
  *
  * Leases are taken from the session's slots; their memory is taken when the session joins. All
  * leases of a job stand in one table by step. Leases of one job are equally long, so the open ones
@@ -24,11 +24,9 @@
 
 #include <sys/queue.h>
 
-#define LEASE_CLOSED_MAX 1024 /* tokens of closed leases that are remembered, per job */
-
 struct session;
 
-enum lease_state { LEASE_FREE, LEASE_OPEN, LEASE_RETURNED, LEASE_SETTLED };
+enum lease_state { LEASE_FREE, LEASE_OPEN, LEASE_RETURNED, LEASE_SETTLED, LEASE_CLOSED };
 
 /* What a report was answered, so that a repeat gets the same. */
 struct lease_answer {
@@ -43,10 +41,11 @@ struct lease {
     struct token token;
     struct session *session; /* whose slot it is; never changes */
     uint64_t end_ms;         /* open: of the lease; returned: when it is closed */
+    bool unsent;             /* to be sent again: its session came back without it */
     uint64_t epoch;          /* as the BATCH said */
     uint32_t count, coverage_count;
-    uint32_t *ids;    /* [K] */
-    uint32_t *epochs; /* [coverage_count] the epoch that each slot covers */
+    uint32_t *ids;                  /* [K] */
+    uint32_t *epochs;               /* [coverage_count] the epoch that each slot covers */
     float *probabilities, *weights; /* [K] as shipped */
     struct lease_answer answer;     /* when settled */
     TAILQ_ENTRY(lease) queue;       /* open or returned */
@@ -59,8 +58,6 @@ struct lease_table {
     struct map by_step;
     struct lease_queue open, returned;
     size_t open_count, returned_count, settled_count;
-    struct token closed[LEASE_CLOSED_MAX]; /* a ring */
-    size_t closed_count;                   /* ever */
 };
 
 int lease_table_init(struct lease_table *t, uint64_t lease_ms, uint64_t late_ms);
@@ -88,14 +85,11 @@ void lease_extend(struct lease_table *t, struct lease *l, uint64_t now_ms);
 /** The next lease that is over: OPEN -> RETURNED (the caller returns its coverage), or NULL. */
 struct lease *lease_expire(struct lease_table *t, uint64_t now_ms);
 
-/** The next returned lease whose late_ms are over: RETURNED -> FREE, or NULL. */
+/** The next returned lease whose late_ms are over: RETURNED -> CLOSED, or NULL. */
 struct lease *lease_close_late(struct lease_table *t, uint64_t now_ms);
 
 /** Any state -> FREE, out of the table. */
 void lease_release(struct lease_table *t, struct lease *l);
-
-/** Was this token's lease closed unreported, as far as is remembered? */
-bool lease_was_closed(const struct lease_table *t, struct token token);
 
 /** When lease_expire() or lease_close_late() has work next; UINT64_MAX: never. */
 uint64_t lease_next_due(const struct lease_table *t);

@@ -9,38 +9,38 @@
 #include <stdint.h>
 
 /* X(name, what it counts) - per job */
-#define METRICS_JOB(X)                                                                             \
-    X(batches_drawn, "batches handed out")                                                         \
-    X(batches_resent, "batches sent again to a session that came back")                            \
-    X(instances_coverage, "coverage instances handed out")                                         \
-    X(instances_hard, "instances drawn by hardness")                                               \
-    X(draws_redrawn, "hard draws thrown away because their instance was in the batch")             \
-    X(draws_fallen, "hard slots that fell to coverage")                                            \
-    X(reports_applied, "reports that changed the scores, late ones included")                      \
-    X(reports_late, "of those, after the lease's end")                                             \
-    X(reports_repeated, "reports answered again without changing anything")                        \
-    X(reports_refused_token, "reports under a token that is not held")                             \
-    X(reports_refused_foreign, "reports under another session's token")                            \
-    X(reports_refused_count, "reports whose number of losses was not the batch's")                 \
-    X(reports_refused_conflict, "reports repeated with other losses")                              \
-    X(reports_refused_expired, "reports that came after the batch was closed")                     \
-    X(losses_applied, "losses that reached a score")                                               \
-    X(losses_nonfinite, "losses that were NaN or infinite, never applied")                         \
-    X(losses_negative, "losses below zero, counted as 0 for the draw")                             \
-    X(instances_selected, "instances chosen to be back-propagated")                                \
-    X(leases_expired, "batches whose lease ended without a report")                                \
-    X(leases_released, "batches released without a report by a live trainer")                      \
-    X(leases_abandoned, "batches held by a session when it said goodbye")                          \
-    X(sessions_opened, "sessions that joined")                                                     \
-    X(sessions_resumed, "times a session came back with its key")                                  \
+#define METRICS_JOB(X) \
+    X(batches_drawn, "batches handed out") \
+    X(batches_resent, "batches sent again to a session that came back") \
+    X(instances_coverage, "coverage instances handed out") \
+    X(instances_hard, "instances drawn by hardness") \
+    X(draws_redrawn, "hard draws thrown away because their instance was in the batch") \
+    X(draws_fallen, "hard slots that fell to coverage") \
+    X(reports_applied, "reports that changed the scores, late ones included") \
+    X(reports_late, "of those, after the lease's end") \
+    X(reports_repeated, "reports answered again without changing anything") \
+    X(reports_refused_token, "reports under a token that is not held") \
+    X(reports_refused_foreign, "reports under another session's token") \
+    X(reports_refused_count, "reports whose number of losses was not the batch's") \
+    X(reports_refused_conflict, "reports repeated with other losses") \
+    X(reports_refused_expired, "reports that came after the batch was closed") \
+    X(losses_applied, "losses that reached a score") \
+    X(losses_nonfinite, "losses that were NaN or infinite, never applied") \
+    X(losses_negative, "losses below zero, counted as 0 for the draw") \
+    X(instances_selected, "instances chosen to be back-propagated") \
+    X(leases_expired, "batches whose lease ended without a report") \
+    X(leases_released, "batches released without a report by a live trainer") \
+    X(leases_abandoned, "batches held by a session when it said goodbye") \
+    X(sessions_opened, "sessions that joined") \
+    X(sessions_resumed, "times a session came back with its key") \
     X(sessions_closed, "sessions that left or were forgotten")
 
 /* X(name, what it counts) - of the daemon as a whole */
-#define METRICS_DAEMON(X)                                                                          \
-    X(messages_received, "messages taken from the trainers' socket")                               \
-    X(messages_malformed, "of those, not readable")                                                \
-    X(messages_refused, "of those, readable and refused with an ERROR")                            \
-    X(messages_unsent, "messages that could not be sent: the peer was gone or did not read")       \
+#define METRICS_DAEMON(X) \
+    X(messages_received, "messages taken from the trainers' socket") \
+    X(messages_malformed, "of those, not readable") \
+    X(messages_refused, "of those, readable and refused with an ERROR") \
+    X(messages_unsent, "messages that could not be sent: the peer was gone or did not read") \
     X(messages_discarded, "messages discarded unread: peer marked dead or its address chosen")
 
 struct metrics_job {
@@ -58,7 +58,8 @@ struct metrics_value {
     uint64_t value;
 };
 
-/** The i-th counter, in the list's order. @return its name, text and value; name is NULL behind the last. */
+/** The i-th counter, in the list's order. @return its name, text and value; name is NULL behind the
+ * last. */
 struct metrics_value metrics_job_at(const struct metrics_job *m, size_t i);
 struct metrics_value metrics_daemon_at(const struct metrics_daemon *m, size_t i);
 

@@ -22,30 +22,30 @@ enum sampler_normalise { SAMPLER_MEAN, SAMPLER_MAX, SAMPLER_NONE };
 struct sampler_policy {
     double rho; /* share of coverage slots, 0 < rho <= 1: coverage always goes on */
     enum sampler_weight weight;
-    double alpha;                /* 0..8 */
-    double beta;                 /* 0..1; 0: all weights 1 */
+    double alpha; /* 0..8 */
+    double beta;  /* 0..1; 0: all weights 1 */
     enum sampler_normalise normalise;
-    bool unique;                 /* redraw an id that is in the batch already */
-    uint32_t redraws;            /* at most so often, then the slot falls to coverage */
-    double warmup_epochs;        /* no bias before */
-    double anneal_in;            /* epochs over which the bias rises after the warm-up */
-    double anneal_out;           /* epochs over which it falls before `epochs` */
-    double epochs;               /* of the whole run; 0: endless, no falling */
+    bool unique;          /* redraw an id that is in the batch already */
+    uint32_t redraws;     /* at most so often, then the slot falls to coverage */
+    double warmup_epochs; /* no bias before */
+    double anneal_in;     /* epochs over which the bias rises after the warm-up */
+    double anneal_out;    /* epochs over which it falls before `epochs` */
+    double epochs;        /* of the whole run; 0: endless, no falling */
 };
 
 /* The policy's defaults: one place for config, tests and docs. */
-#define SAMPLER_POLICY_DEFAULT                                                                     \
-    {                                                                                              \
-        .rho = 0.5, .weight = SAMPLER_HARD, .alpha = 1.0, .beta = 0.0,                             \
-        .normalise = SAMPLER_MEAN, .unique = true, .redraws = 16                                   \
+#define SAMPLER_POLICY_DEFAULT \
+    { \
+        .rho = 0.5, .weight = SAMPLER_HARD, .alpha = 1.0, .beta = 0.0, .normalise = SAMPLER_MEAN, \
+        .unique = true, .redraws = 16 \
     }
 
 /* A batch as drawn. Memory is the caller's, room for K each. */
 struct sampler_batch {
     uint32_t *ids;
-    uint32_t *epochs;       /* of slots 0..coverage_count-1: the epoch each covers */
-    float *probabilities;   /* p */
-    float *weights;         /* w */
+    uint32_t *epochs;        /* of slots 0..coverage_count-1: the epoch each covers */
+    float *probabilities;    /* p */
+    float *weights;          /* w */
     uint32_t count;          /* K; set by the caller */
     uint32_t coverage_count; /* slots 0.. are coverage, the rest hard; set by the draw */
     uint32_t redraw_count;   /* hard draws thrown away since their id was in the batch */
@@ -55,8 +55,8 @@ struct sampler_batch {
 struct sampler {
     struct sampler_policy policy;
     struct rng rng;
-    uint64_t carry;                        /* coverage share left over, in 2^-32 slots */
-    double hard_table[PARTITION_BUCKETS];  /* rep^alpha, computed once */
+    uint64_t carry;                          /* coverage share left over, in 2^-32 slots */
+    double hard_table[PARTITION_BUCKETS];    /* rep^alpha, computed once */
     double bucket_weight[PARTITION_BUCKETS]; /* of the last draw */
     double cumulative[PARTITION_BUCKETS];    /* of the last draw: running sums of count * weight */
     uint32_t *seen;                          /* an open-addressing set of the batch's ids */

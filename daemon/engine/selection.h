@@ -21,16 +21,16 @@ struct selection_policy {
     uint32_t min_keep;   /* but M at least max(1, min_keep), at most the finite losses */
 };
 
-#define SELECTION_POLICY_DEFAULT                                                                   \
-    {                                                                                              \
-        .rule = SELECTION_TOP, .keep_ratio = 0.5, .min_keep = 1                                    \
+#define SELECTION_POLICY_DEFAULT \
+    { \
+        .rule = SELECTION_TOP, .keep_ratio = 0.5, .min_keep = 1 \
     }
 
 /* Memory is the caller's, room for K each. */
 struct selection {
     uint32_t *indices;
-    float *weights;   /* s */
-    uint32_t count;   /* M */
+    float *weights; /* s */
+    uint32_t count; /* M */
     uint32_t nonfinite_count;
     struct loss_stats all, kept;
 };

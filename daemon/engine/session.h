@@ -19,12 +19,13 @@ struct session {
     uint32_t rank, batch_size, credit;
     char agent[MESSAGE_AGENT_BYTES_MAX + 1];
     uint64_t opened_ms, heard_ms;
-    struct lease *slots;  /* [credit] */
-    uint32_t free_count;  /* slots that are FREE: batches that it may be sent */
-    bool hungry;          /* stands in the engine's queue of those to be served */
-    bool unreachable;     /* the last send failed; nothing is drawn for it until it is heard */
+    struct lease *slots;       /* [credit] */
+    uint32_t free_count;       /* slots that are FREE: batches that it may be sent */
+    uint32_t unsent_count;     /* slots whose batch is to be sent again */
+    bool hungry;               /* stands in the engine's queue of those to be served */
+    bool unreachable;          /* the last send failed; nothing is drawn for it until it is heard */
     uint64_t reports, batches; /* totals for status */
-    TAILQ_ENTRY(session) of_engine, of_job, hungry_queue;
+    TAILQ_ENTRY(session) of_job, hungry_queue;
 };
 
 TAILQ_HEAD(session_list, session);

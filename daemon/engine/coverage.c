@@ -1,0 +1,163 @@
+/* coverage.c - every instance once per epoch; see coverage.h.
+ *
+ * What was returned waits in a ring and goes out first. `open` holds the epochs that still wait for
+ * an instance, oldest first; each but the last has one outstanding or in the ring.
+ */
+#include "coverage.h"
+
+#include "../../proto/error.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POOL_CAPACITY_MIN 64
+
+static void begin_epoch(struct coverage *c, uint64_t epoch)
+{
+    assert(c->open_count < COVERAGE_OPEN_MAX);
+    c->epoch = epoch;
+    c->position = 0;
+    permutation_init(&c->order, c->n, c->rng, epoch);
+    c->open[c->open_count++] = (struct coverage_report){.epoch = epoch, .missing = c->n};
+}
+
+int coverage_init(struct coverage *c, uint64_t n, struct rng rng)
+{
+    *c = (struct coverage){.n = n, .rng = rng, .pool_capacity = POOL_CAPACITY_MIN};
+    c->pool = malloc(c->pool_capacity * sizeof *c->pool);
+    c->open = malloc(COVERAGE_OPEN_MAX * sizeof *c->open);
+    if (c->pool == NULL || c->open == NULL) {
+        coverage_deinit(c);
+        return -OHEM_NOMEM;
+    }
+    begin_epoch(c, 0);
+    return 0;
+}
+
+void coverage_deinit(struct coverage *c)
+{
+    free(c->pool);
+    free(c->open);
+    *c = (struct coverage){0};
+}
+
+int coverage_reserve(struct coverage *c, size_t leased_max)
+{
+    struct coverage_slot *bigger;
+    size_t to_end;
+
+    if (leased_max <= c->pool_capacity)
+        return 0;
+    bigger = malloc(leased_max * sizeof *bigger);
+    if (bigger == NULL)
+        return -OHEM_NOMEM;
+    /* unroll the ring: from its head to the end of the memory, then from the beginning */
+    to_end = c->pool_capacity - c->pool_head;
+    if (to_end > c->pool_count)
+        to_end = c->pool_count;
+    memcpy(bigger, c->pool + c->pool_head, to_end * sizeof *bigger);
+    memcpy(bigger + to_end, c->pool, (c->pool_count - to_end) * sizeof *bigger);
+    free(c->pool);
+    c->pool = bigger;
+    c->pool_head = 0;
+    c->pool_capacity = leased_max;
+    return 0;
+}
+
+bool coverage_ready(const struct coverage *c)
+{
+    return c->open_count < COVERAGE_OPEN_MAX;
+}
+
+/* The open epoch of that number: epochs close out of order, so they need not be consecutive. */
+static struct coverage_report *find_open(struct coverage *c, uint64_t epoch)
+{
+    size_t low = 0, high = c->open_count;
+
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+
+        if (c->open[middle].epoch <= epoch)
+            low = middle;
+        else
+            high = middle;
+    }
+    assert(c->open[low].epoch == epoch);
+    return &c->open[low];
+}
+
+/* An epoch closes when nothing is missing, which also says that its permutation is used up. */
+static void close_if_done(struct coverage *c, struct coverage_report *r)
+{
+    size_t at = (size_t)(r - c->open);
+
+    if (r->missing > 0)
+        return;
+    r->closed = true;
+    c->reports[c->closed_count++ % COVERAGE_REPORTS_MAX] = *r;
+    memmove(r, r + 1, (c->open_count - at - 1) * sizeof *r);
+    c->open_count--;
+    if (c->open_count == 0)
+        begin_epoch(c, c->epoch + 1);
+}
+
+struct coverage_slot coverage_take(struct coverage *c)
+{
+    struct coverage_slot slot;
+    struct coverage_report *r;
+
+    if (c->pool_count > 0) {
+        slot = c->pool[c->pool_head];
+        c->pool_head = (c->pool_head + 1) % c->pool_capacity;
+        c->pool_count--;
+        r = find_open(c, slot.epoch);
+        r->repeated++;
+    } else {
+        if (c->position == c->n)
+            begin_epoch(c, c->epoch + 1);
+        slot.id = (uint32_t)permutation_at(&c->order, c->position++);
+        slot.epoch = (uint32_t)c->epoch;
+        r = find_open(c, slot.epoch);
+    }
+    r->served++;
+    return slot;
+}
+
+void coverage_settle(struct coverage *c, struct coverage_slot slot, bool reported)
+{
+    struct coverage_report *r = find_open(c, slot.epoch);
+
+    if (reported)
+        r->reported++;
+    else
+        r->released++;
+    r->missing--;
+    close_if_done(c, r);
+}
+
+void coverage_return(struct coverage *c, struct coverage_slot slot)
+{
+    assert(c->pool_count < c->pool_capacity);
+    find_open(c, slot.epoch)->returned++;
+    c->pool[(c->pool_head + c->pool_count) % c->pool_capacity] = slot;
+    c->pool_count++;
+}
+
+double coverage_progress(const struct coverage *c)
+{
+    return (double)c->epoch + (double)c->position / (double)c->n;
+}
+
+const struct coverage_report *coverage_open(const struct coverage *c, size_t i)
+{
+    assert(i < c->open_count);
+    return &c->open[i];
+}
+
+const struct coverage_report *coverage_closed(const struct coverage *c, size_t back)
+{
+    if (back >= c->closed_count || back >= COVERAGE_REPORTS_MAX)
+        return NULL;
+    return &c->reports[(c->closed_count - 1 - back) % COVERAGE_REPORTS_MAX];
+}

@@ -1,0 +1,554 @@
+/* engine.c - who said what, to whom it goes, and what is answered; see engine.h.
+ *
+ * Finds the session of a message by its key, hands the message to the session's job, and answers.
+ * A session with a free slot stands in the hungry queue; engine_work() serves the queue in turn.
+ */
+#include "engine.h"
+
+#include "../../proto/error.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int engine_init(struct engine *e, const struct engine_settings *settings,
+                const struct engine_out *out)
+{
+    *e = (struct engine){.settings = *settings, .out = *out};
+    TAILQ_INIT(&e->jobs);
+    TAILQ_INIT(&e->hungry);
+    return map_init(&e->by_key, settings->sessions_max);
+}
+
+void engine_deinit(struct engine *e)
+{
+    struct job *j;
+
+    while ((j = TAILQ_FIRST(&e->jobs)) != NULL) {
+        TAILQ_REMOVE(&e->jobs, j, of_engine);
+        job_free(j);
+    }
+    map_deinit(&e->by_key);
+    *e = (struct engine){0};
+}
+
+int engine_add_job(struct engine *e, const struct job_settings *settings, struct reason *why)
+{
+    struct job *j;
+    int rc;
+
+    if (engine_find_job(e, settings->name) != NULL) {
+        reason_set(why, "there are two jobs named '%s'", settings->name);
+        return -OHEM_EXISTS;
+    }
+    rc = job_new(settings, &j, why);
+    if (rc == 0)
+        TAILQ_INSERT_TAIL(&e->jobs, j, of_engine);
+    return rc;
+}
+
+struct job *engine_find_job(const struct engine *e, const char *name)
+{
+    struct job *j;
+
+    TAILQ_FOREACH(j, &e->jobs, of_engine)
+    if (strcmp(j->settings.name, name) == 0)
+        return j;
+    return NULL;
+}
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+static void send(struct engine *e, uint64_t peer, const struct message *m)
+{
+    if (e->out.send(e->out.ctx, peer, m) != 0)
+        e->metrics.messages_unsent++;
+}
+
+static void refuse(struct engine *e, uint64_t peer, uint32_t about, struct token token, int code,
+                   const char *why)
+{
+    struct message m = {.type = MESSAGE_ERROR};
+
+    m.error.code = (uint32_t)-code;
+    m.error.about = about;
+    m.error.token = token;
+    (void)snprintf(m.error.text, sizeof m.error.text, "%.*s", (int)sizeof m.error.text - 1, why);
+    e->metrics.messages_refused++;
+    send(e, peer, &m);
+}
+
+static void tell(struct engine *e, const struct session *s, const char *what, const char *detail)
+{
+    if (e->out.event != NULL)
+        e->out.event(e->out.ctx, s, what, detail);
+}
+
+static void answer_welcome(struct engine *e, const struct session *s)
+{
+    const struct job *j = s->job;
+    struct message m = {.type = MESSAGE_WELCOME};
+
+    m.welcome = (struct message_welcome){
+        .major = PROTO_MAJOR,
+        .minor = PROTO_MINOR,
+        .boot = e->settings.boot,
+        .session = s->number,
+        .instance_count = j->settings.dataset.instance_count,
+        .record_bytes = j->settings.dataset.record_bytes,
+        .record_bytes_max = j->settings.dataset.record_bytes_max,
+        .generation = j->settings.dataset.generation,
+        .batch_size = s->batch_size,
+        .credit = s->credit,
+        .lease_ms = j->settings.lease_ms,
+    };
+    memcpy(m.welcome.job, j->settings.name, sizeof m.welcome.job);
+    send(e, s->peer, &m);
+}
+
+static void answer_selection(struct engine *e, const struct session *s, const struct lease *l,
+                             bool repeated)
+{
+    const struct lease_answer *a = &l->answer;
+    struct message m = {.type = MESSAGE_SELECTION};
+
+    m.selection = (struct message_selection){
+        .token = l->token,
+        .seq = a->seq,
+        .lsn = a->lsn,
+        .flags = (a->late ? SELECTION_FLAG_LATE : 0) | (repeated ? SELECTION_FLAG_REPEATED : 0),
+        .nonfinite_count = a->selection.nonfinite_count,
+        .all = a->selection.all,
+        .kept = a->selection.kept,
+        .indices = {.data = a->selection.indices, .count = a->selection.count},
+        .weights = {.data = a->selection.weights, .count = a->selection.count},
+    };
+    send(e, s->peer, &m);
+}
+
+static void answer_bye(struct engine *e, uint64_t peer, const struct session_key *key,
+                       const char *text)
+{
+    struct message m = {.type = MESSAGE_BYE};
+
+    m.bye.key = *key;
+    (void)snprintf(m.bye.text, sizeof m.bye.text, "%s", text);
+    send(e, peer, &m);
+}
+
+/* ---- who is served -----------------------------------------------------------------------------
+ */
+
+static void feed(struct engine *e, struct session *s)
+{
+    bool wants = !s->unreachable && (s->unsent_count > 0 || (s->free_count > 0 && !e->draining));
+
+    if (wants == s->hungry)
+        return;
+    s->hungry = wants;
+    if (wants)
+        TAILQ_INSERT_TAIL(&e->hungry, s, hungry_queue);
+    else
+        TAILQ_REMOVE(&e->hungry, s, hungry_queue);
+}
+
+static void end_session(struct engine *e, struct session *s, const char *what)
+{
+    tell(e, s, what, "");
+    if (s->hungry)
+        TAILQ_REMOVE(&e->hungry, s, hungry_queue);
+    map_remove(&e->by_key, session_key_hash(&s->key));
+    e->session_count--;
+    job_leave(s->job, s);
+}
+
+/* ---- HELLO -------------------------------------------------------------------------------------
+ */
+
+static bool is_held(struct vector held, struct token token)
+{
+    for (size_t i = 0; i < held.count; i++)
+        if (token_equal(vector_token(held, i), token))
+            return true;
+    return false;
+}
+
+/* The client says what it holds. What it lacks is sent again if nobody reported it; what it has
+ * been answered for and gave back (the CREDIT got lost) is free. */
+static void reconcile(struct engine *e, struct session *s, struct vector held)
+{
+    struct reason why;
+
+    for (uint32_t i = 0; i < s->credit; i++) {
+        struct lease *l = &s->slots[i];
+
+        if (l->state == LEASE_FREE || is_held(held, l->token))
+            continue;
+        if (l->state != LEASE_OPEN) {
+            (void)job_release(s->job, s, l->token, &why);
+        } else if (!l->unsent) {
+            l->unsent = true;
+            s->unsent_count++;
+        }
+    }
+    feed(e, s);
+}
+
+static int check_same(const struct session *s, const struct message_hello *hello,
+                      struct reason *why)
+{
+    bool same = strcmp(s->job->settings.name, hello->job) == 0 && hello->rank == s->rank &&
+                (hello->batch_size == 0 || hello->batch_size == s->batch_size) &&
+                (hello->credit == 0 || hello->credit == s->credit);
+
+    if (same)
+        return 0;
+    reason_set(why,
+               "the session is one of job '%s' with rank %u, batch size %u and credit %u; "
+               "a session cannot change them",
+               s->job->settings.name, s->rank, s->batch_size, s->credit);
+    return -OHEM_INVALID;
+}
+
+static void resume(struct engine *e, uint64_t peer, struct session *s,
+                   const struct message_hello *hello, uint64_t now_ms)
+{
+    struct reason why;
+    int rc = check_same(s, hello, &why);
+
+    if (rc != 0) {
+        refuse(e, peer, MESSAGE_HELLO, (struct token){0}, rc, why.text);
+        return;
+    }
+    s->peer = peer;
+    s->unreachable = false;
+    job_heard(s->job, s, now_ms);
+    s->job->metrics.sessions_resumed++;
+    answer_welcome(e, s);
+    reconcile(e, s, hello->held);
+    tell(e, s, "resumed", "");
+}
+
+static int check_hello(const struct engine *e, const struct message_hello *hello,
+                       struct job **out_job, struct reason *why)
+{
+    struct job *j = engine_find_job(e, hello->job);
+    uint64_t bytes;
+
+    if (e->draining) {
+        reason_set(why, "the daemon is going down");
+        return -OHEM_DRAINING;
+    }
+    if (j == NULL) {
+        reason_set(why, "there is no job '%s'", hello->job);
+        return -OHEM_NO_JOB;
+    }
+    if (e->session_count >= e->settings.sessions_max) {
+        reason_set(why, "all %u sessions are taken (sessions_max)", e->settings.sessions_max);
+        return -OHEM_LIMIT;
+    }
+    bytes = j->settings.dataset.record_bytes_max *
+            (hello->batch_size > 0 ? hello->batch_size : j->settings.batch_size);
+    if (bytes > e->settings.payload_bytes_max) {
+        reason_set(why,
+                   "a batch may take %" PRIu64 " bytes, over the limit of %" PRIu64
+                   " (payload_bytes_max)",
+                   bytes, e->settings.payload_bytes_max);
+        return -OHEM_TOO_LARGE;
+    }
+    *out_job = j;
+    return 0;
+}
+
+static void handle_hello(struct engine *e, uint64_t peer, const struct message_hello *hello,
+                         uint64_t now_ms)
+{
+    struct session *s = map_get(&e->by_key, session_key_hash(&hello->key));
+    struct reason why;
+    struct job *j = NULL;
+    int rc;
+
+    if (s != NULL && session_key_equal(&s->key, &hello->key)) {
+        resume(e, peer, s, hello, now_ms);
+        return;
+    }
+    rc = check_hello(e, hello, &j, &why);
+    if (rc == 0 && s != NULL) {
+        reason_set(&why, "the session key is too close to another's; draw a random one");
+        rc = -OHEM_INVALID;
+    }
+    if (rc == 0)
+        rc = job_join(j, hello, peer, e->session_number + 1, now_ms, &s, &why);
+    if (rc != 0) {
+        refuse(e, peer, MESSAGE_HELLO, (struct token){0}, rc, why.text);
+        return;
+    }
+    e->session_number++;
+    e->session_count++;
+    map_put(&e->by_key, session_key_hash(&s->key), s);
+    answer_welcome(e, s);
+    feed(e, s);
+    tell(e, s, "joined", "");
+}
+
+/* ---- the other messages ------------------------------------------------------------------------
+ */
+
+static void handle_credit(struct engine *e, struct session *s, const struct message_credit *credit)
+{
+    struct reason why;
+    int rc = job_release(s->job, s, credit->token, &why);
+
+    if (rc != 0)
+        refuse(e, s->peer, MESSAGE_CREDIT, credit->token, rc, why.text);
+    feed(e, s);
+}
+
+static void handle_loss(struct engine *e, struct session *s, const struct message_loss *loss)
+{
+    struct reason why;
+    struct lease *l = NULL;
+    bool repeated = false;
+    int rc = job_report(s->job, s, loss, &l, &repeated, &why);
+
+    if (rc == 0)
+        answer_selection(e, s, l, repeated);
+    else
+        refuse(e, s->peer, MESSAGE_LOSS, loss->token, rc, why.text);
+}
+
+static void handle_ping(struct engine *e, struct session *s, uint64_t nonce, uint64_t now_ms)
+{
+    struct message m = {.type = MESSAGE_PONG};
+
+    job_keepalive(s->job, s, now_ms);
+    m.pong.nonce = nonce;
+    m.pong.boot = e->settings.boot;
+    send(e, s->peer, &m);
+}
+
+static void handle_bye(struct engine *e, struct session *s)
+{
+    uint64_t peer = s->peer;
+    struct session_key key = s->key;
+
+    end_session(e, s, "left");
+    answer_bye(e, peer, &key, "");
+}
+
+/* The key of a message that only a session may send, or NULL. */
+static const struct session_key *key_of(const struct message *m)
+{
+    switch (m->type) {
+    case MESSAGE_CREDIT:
+        return &m->credit.key;
+    case MESSAGE_LOSS:
+        return &m->loss.key;
+    case MESSAGE_PING:
+        return &m->ping.key;
+    case MESSAGE_BYE:
+        return &m->bye.key;
+    default:
+        return NULL;
+    }
+}
+
+static struct token token_of(const struct message *m)
+{
+    if (m->type == MESSAGE_CREDIT)
+        return m->credit.token;
+    return m->type == MESSAGE_LOSS ? m->loss.token : (struct token){0};
+}
+
+/* The session that this peer may speak for, or NULL. */
+static struct session *find_session(const struct engine *e, uint64_t peer,
+                                    const struct session_key *key)
+{
+    struct session *s = map_get(&e->by_key, session_key_hash(key));
+
+    return s != NULL && s->peer == peer && session_key_equal(&s->key, key) ? s : NULL;
+}
+
+static void handle(struct engine *e, struct session *s, const struct message *m, uint64_t now_ms)
+{
+    switch (m->type) {
+    case MESSAGE_CREDIT:
+        handle_credit(e, s, &m->credit);
+        break;
+    case MESSAGE_LOSS:
+        handle_loss(e, s, &m->loss);
+        break;
+    case MESSAGE_PING:
+        handle_ping(e, s, m->ping.nonce, now_ms);
+        break;
+    case MESSAGE_BYE:
+        handle_bye(e, s);
+        break;
+    default:
+        assert(!"a message without a key reached a session");
+    }
+}
+
+void engine_message(struct engine *e, uint64_t peer, const struct message *m, uint64_t now_ms)
+{
+    const struct session_key *key = key_of(m);
+    struct session *s;
+
+    e->metrics.messages_received++;
+    if (m->type == MESSAGE_HELLO) {
+        handle_hello(e, peer, &m->hello, now_ms);
+        return;
+    }
+    if (key == NULL) {
+        refuse(e, peer, m->type, (struct token){0}, -OHEM_MALFORMED,
+               "only the daemon sends messages of this type");
+        return;
+    }
+    s = find_session(e, peer, key);
+    if (s == NULL) {
+        refuse(e, peer, m->type, token_of(m), -OHEM_NO_SESSION,
+               "no session of this connection has that key; HELLO comes first");
+        return;
+    }
+    job_heard(s->job, s, now_ms);
+    s->unreachable = false;
+    feed(e, s);
+    handle(e, s, m, now_ms);
+}
+
+void engine_malformed(struct engine *e, uint64_t peer, uint32_t type, int code, const char *why)
+{
+    e->metrics.messages_received++;
+    e->metrics.messages_malformed++;
+    refuse(e, peer, type, (struct token){0}, code, why);
+}
+
+/* ---- work and time -----------------------------------------------------------------------------
+ */
+
+static struct lease *take_unsent(struct session *s)
+{
+    for (uint32_t i = 0; i < s->credit; i++)
+        if (s->slots[i].unsent) {
+            s->slots[i].unsent = false;
+            s->unsent_count--;
+            return &s->slots[i];
+        }
+    return NULL;
+}
+
+/* The next batch for a session: one it lost, or a new one; NULL when none can be drawn now. */
+static struct lease *next_batch(struct engine *e, struct session *s, uint64_t now_ms)
+{
+    if (s->unsent_count > 0) {
+        s->job->metrics.batches_resent++;
+        return take_unsent(s);
+    }
+    return !e->draining && job_ready(s->job, s) ? job_draw(s->job, s, now_ms) : NULL;
+}
+
+size_t engine_work(struct engine *e, size_t batches, uint64_t now_ms)
+{
+    size_t done = 0, fruitless = 0;
+    struct session *s;
+
+    while (done < batches && fruitless < e->session_count &&
+           (s = TAILQ_FIRST(&e->hungry)) != NULL) {
+        struct lease *l = next_batch(e, s, now_ms);
+
+        TAILQ_REMOVE(&e->hungry, s, hungry_queue);
+        TAILQ_INSERT_TAIL(&e->hungry, s, hungry_queue);
+        if (l == NULL) {
+            fruitless++;
+            continue;
+        }
+        fruitless = 0;
+        done++;
+        feed(e, s);
+        e->out.deliver(e->out.ctx, &(struct engine_delivery){
+                                       .peer = s->peer,
+                                       .dataset = &s->job->settings.dataset,
+                                       .lease = l,
+                                       .lease_ms = s->job->settings.lease_ms,
+                                   });
+    }
+    return done;
+}
+
+static struct session *session_of_peer(const struct engine *e, uint64_t peer)
+{
+    struct job *j;
+    struct session *s;
+
+    TAILQ_FOREACH(j, &e->jobs, of_engine)
+    TAILQ_FOREACH(s, &j->sessions, of_job)
+    if (s->peer == peer)
+        return s;
+    return NULL;
+}
+
+void engine_unreachable(struct engine *e, uint64_t peer)
+{
+    struct session *s = session_of_peer(e, peer);
+
+    e->metrics.messages_unsent++;
+    if (s == NULL || s->unreachable)
+        return;
+    s->unreachable = true;
+    feed(e, s);
+    tell(e, s, "unreachable", "nothing more is drawn for it until it is heard");
+}
+
+void engine_tick(struct engine *e, uint64_t now_ms)
+{
+    struct job *j;
+    struct session *s;
+
+    TAILQ_FOREACH(j, &e->jobs, of_engine)
+    {
+        job_expire(j, now_ms);
+        while ((s = job_forgotten(j, now_ms)) != NULL)
+            end_session(e, s, "forgotten");
+    }
+}
+
+uint64_t engine_next_due(const struct engine *e)
+{
+    uint64_t due = UINT64_MAX;
+    struct job *j;
+
+    TAILQ_FOREACH(j, &e->jobs, of_engine)
+    {
+        uint64_t mine = job_next_due(j);
+
+        due = mine < due ? mine : due;
+    }
+    return due;
+}
+
+void engine_drain(struct engine *e)
+{
+    struct job *j;
+    struct session *s;
+
+    e->draining = true;
+    TAILQ_FOREACH(j, &e->jobs, of_engine)
+    TAILQ_FOREACH(s, &j->sessions, of_job)
+    {
+        feed(e, s);
+        answer_bye(e, s->peer, &s->key, "the daemon is going down; report what you hold");
+    }
+}
+
+bool engine_idle(const struct engine *e)
+{
+    struct job *j;
+
+    TAILQ_FOREACH(j, &e->jobs, of_engine)
+    if (j->leases.open_count > 0)
+        return false;
+    return true;
+}

@@ -1,0 +1,171 @@
+/* lease.c - the life of a batch that was handed out; see the picture in lease.h.
+ *
+ * A state changes here and nowhere else; each change moves the lease between the two queues, the
+ * table and the counts.
+ */
+#include "lease.h"
+
+#include "../../proto/error.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+int lease_table_init(struct lease_table *t, uint64_t lease_ms, uint64_t late_ms)
+{
+    *t = (struct lease_table){.lease_ms = lease_ms, .late_ms = late_ms};
+    TAILQ_INIT(&t->open);
+    TAILQ_INIT(&t->returned);
+    return map_init(&t->by_step, 0);
+}
+
+void lease_table_deinit(struct lease_table *t)
+{
+    map_deinit(&t->by_step);
+}
+
+int lease_table_reserve(struct lease_table *t, size_t leases_max)
+{
+    return map_reserve(&t->by_step, leases_max);
+}
+
+int lease_init(struct lease *l, struct session *session, uint32_t batch_size)
+{
+    struct selection *answer = &l->answer.selection;
+
+    *l = (struct lease){.session = session};
+    l->ids = malloc(batch_size * sizeof *l->ids);
+    l->epochs = malloc(batch_size * sizeof *l->epochs);
+    l->probabilities = malloc(batch_size * sizeof *l->probabilities);
+    l->weights = malloc(batch_size * sizeof *l->weights);
+    answer->indices = malloc(batch_size * sizeof *answer->indices);
+    answer->weights = malloc(batch_size * sizeof *answer->weights);
+    if (l->ids == NULL || l->epochs == NULL || l->probabilities == NULL || l->weights == NULL ||
+        answer->indices == NULL || answer->weights == NULL) {
+        lease_deinit(l);
+        return -OHEM_NOMEM;
+    }
+    return 0;
+}
+
+void lease_deinit(struct lease *l)
+{
+    free(l->ids);
+    free(l->epochs);
+    free(l->probabilities);
+    free(l->weights);
+    free(l->answer.selection.indices);
+    free(l->answer.selection.weights);
+    *l = (struct lease){0};
+}
+
+/* Out of the queue or count of its present state. */
+static void leave_state(struct lease_table *t, struct lease *l)
+{
+    switch (l->state) {
+    case LEASE_OPEN:
+        TAILQ_REMOVE(&t->open, l, queue);
+        t->open_count--;
+        break;
+    case LEASE_RETURNED:
+        TAILQ_REMOVE(&t->returned, l, queue);
+        t->returned_count--;
+        break;
+    case LEASE_SETTLED:
+        t->settled_count--;
+        break;
+    case LEASE_FREE:
+    case LEASE_CLOSED:
+        break;
+    }
+}
+
+static void enter_state(struct lease_table *t, struct lease *l, enum lease_state state)
+{
+    leave_state(t, l);
+    l->state = state;
+    switch (state) {
+    case LEASE_OPEN:
+        TAILQ_INSERT_TAIL(&t->open, l, queue);
+        t->open_count++;
+        break;
+    case LEASE_RETURNED:
+        TAILQ_INSERT_TAIL(&t->returned, l, queue);
+        t->returned_count++;
+        break;
+    case LEASE_SETTLED:
+        t->settled_count++;
+        break;
+    case LEASE_FREE:
+        map_remove(&t->by_step, l->token.step);
+        break;
+    case LEASE_CLOSED:
+        break;
+    }
+}
+
+void lease_grant(struct lease_table *t, struct lease *l, struct token token, uint64_t now_ms)
+{
+    assert(l->state == LEASE_FREE);
+    l->token = token;
+    l->end_ms = now_ms + t->lease_ms;
+    l->unsent = false;
+    map_put(&t->by_step, token.step, l);
+    enter_state(t, l, LEASE_OPEN);
+}
+
+struct lease *lease_find(const struct lease_table *t, uint64_t step)
+{
+    return map_get(&t->by_step, step);
+}
+
+void lease_settle(struct lease_table *t, struct lease *l)
+{
+    assert(l->state == LEASE_OPEN || l->state == LEASE_RETURNED);
+    enter_state(t, l, LEASE_SETTLED);
+}
+
+void lease_extend(struct lease_table *t, struct lease *l, uint64_t now_ms)
+{
+    assert(l->state == LEASE_OPEN);
+    l->end_ms = now_ms + t->lease_ms;
+    enter_state(t, l, LEASE_OPEN); /* to the end of the queue: no lease ends later */
+}
+
+struct lease *lease_expire(struct lease_table *t, uint64_t now_ms)
+{
+    struct lease *l = TAILQ_FIRST(&t->open);
+
+    if (l == NULL || l->end_ms > now_ms)
+        return NULL;
+    l->end_ms += t->late_ms;
+    enter_state(t, l, LEASE_RETURNED);
+    return l;
+}
+
+struct lease *lease_close_late(struct lease_table *t, uint64_t now_ms)
+{
+    struct lease *l = TAILQ_FIRST(&t->returned);
+
+    if (l == NULL || l->end_ms > now_ms)
+        return NULL;
+    enter_state(t, l, LEASE_CLOSED);
+    return l;
+}
+
+void lease_release(struct lease_table *t, struct lease *l)
+{
+    if (l->state != LEASE_FREE)
+        enter_state(t, l, LEASE_FREE);
+}
+
+uint64_t lease_next_due(const struct lease_table *t)
+{
+    const struct lease *open = TAILQ_FIRST(&t->open), *returned = TAILQ_FIRST(&t->returned);
+    uint64_t due = UINT64_MAX;
+
+    if (open != NULL)
+        due = open->end_ms;
+    if (returned != NULL && returned->end_ms < due)
+        due = returned->end_ms;
+    return due;
+}

@@ -1,0 +1,141 @@
+/* partition.c - bags of ids in pages, one bag per bucket; see partition.h.
+ *
+ * A bag grows and shrinks at its end only: a new id goes behind the last, and the hole that an id
+ * leaves is filled with the last. Pages come from one array with a free list, so the whole is
+ * allocated once: n ids need n / page size pages, and each bucket may have one that is part full.
+ */
+#include "partition.h"
+
+#include "../../proto/error.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_SHIFT_MIN   6  /* 64 ids on a page */
+#define PAGE_COUNT_SHIFT 14 /* about 2^14 pages for large n: the tables stay in the cache */
+
+#define EXPONENT_MIN (-20) /* scores below 2^-20 share the lowest bucket */
+#define OCTAVE_BITS  3     /* 8 buckets per octave */
+
+static unsigned page_shift_for(uint32_t n)
+{
+    unsigned shift = PAGE_SHIFT_MIN;
+
+    while (((uint64_t)n >> shift) > (UINT64_C(1) << PAGE_COUNT_SHIFT))
+        shift++;
+    return shift;
+}
+
+int partition_init(struct partition *p, uint32_t n)
+{
+    unsigned shift = page_shift_for(n);
+    uint32_t full_pages = (uint32_t)(((uint64_t)n + (UINT64_C(1) << shift) - 1) >> shift);
+    uint32_t pages = full_pages + PARTITION_BUCKETS;
+
+    *p = (struct partition){.n = n, .page_shift = shift, .free_count = pages};
+    p->ids = malloc(((size_t)pages << shift) * sizeof *p->ids);
+    p->place = malloc(n * sizeof *p->place);
+    p->free_pages = malloc(pages * sizeof *p->free_pages);
+    p->page_tables = calloc((size_t)(full_pages + 1) * PARTITION_BUCKETS, sizeof *p->page_tables);
+    if (p->ids == NULL || p->place == NULL || p->free_pages == NULL || p->page_tables == NULL) {
+        partition_deinit(p);
+        return -OHEM_NOMEM;
+    }
+    memset(p->place, 0xff, n * sizeof *p->place); /* PARTITION_NONE */
+    for (uint32_t i = 0; i < pages; i++)
+        p->free_pages[i] = pages - 1 - i;
+    for (unsigned b = 0; b < PARTITION_BUCKETS; b++)
+        p->buckets[b].pages = p->page_tables + (size_t)b * (full_pages + 1);
+    return 0;
+}
+
+void partition_deinit(struct partition *p)
+{
+    free(p->ids);
+    free(p->place);
+    free(p->free_pages);
+    free(p->page_tables);
+    *p = (struct partition){0};
+}
+
+unsigned partition_bucket_of(float score)
+{
+    uint32_t bits;
+    int32_t bucket;
+
+    if (!(score > 0))
+        return 0;
+    memcpy(&bits, &score, sizeof bits);
+    /* exponent and the upper 3 bits of the mantissa, counted from those of 2^-20 */
+    bucket = (int32_t)(bits >> (23 - OCTAVE_BITS)) - ((127 + EXPONENT_MIN) << OCTAVE_BITS);
+    if (bucket < 0)
+        return 0;
+    return bucket < PARTITION_BUCKETS ? (unsigned)bucket : PARTITION_BUCKETS - 1;
+}
+
+double partition_bucket_floor(unsigned bucket)
+{
+    return ldexp(1.0 + (bucket & 7) / 8.0, (int)(bucket >> OCTAVE_BITS) + EXPONENT_MIN);
+}
+
+double partition_bucket_middle(unsigned bucket)
+{
+    return ldexp(1.0 + ((bucket & 7) + 0.5) / 8.0, (int)(bucket >> OCTAVE_BITS) + EXPONENT_MIN);
+}
+
+bool partition_has(const struct partition *p, uint32_t id)
+{
+    return p->place[id] != PARTITION_NONE;
+}
+
+/* Where an index of a bucket's bag lies in p->ids. */
+static size_t slot_of(const struct partition *p, unsigned bucket, uint32_t index)
+{
+    uint32_t page = p->buckets[bucket].pages[index >> p->page_shift];
+
+    return ((size_t)page << p->page_shift) + (index & ((1u << p->page_shift) - 1));
+}
+
+uint32_t partition_at(const struct partition *p, unsigned bucket, uint32_t index)
+{
+    return p->ids[slot_of(p, bucket, index)];
+}
+
+void partition_insert(struct partition *p, uint32_t id, unsigned bucket)
+{
+    struct partition_bucket *b = &p->buckets[bucket];
+    uint32_t index = b->count++;
+
+    assert(p->place[id] == PARTITION_NONE);
+    if ((index & ((1u << p->page_shift) - 1)) == 0)
+        b->pages[index >> p->page_shift] = p->free_pages[--p->free_count];
+    p->ids[slot_of(p, bucket, index)] = id;
+    p->place[id] = index;
+    p->count++;
+}
+
+void partition_remove(struct partition *p, uint32_t id, unsigned bucket)
+{
+    struct partition_bucket *b = &p->buckets[bucket];
+    uint32_t hole = p->place[id], last = b->count - 1;
+    uint32_t moved = partition_at(p, bucket, last);
+
+    assert(b->count > 0 && hole <= last && partition_at(p, bucket, hole) == id);
+    p->ids[slot_of(p, bucket, hole)] = moved;
+    p->place[moved] = hole;
+    p->place[id] = PARTITION_NONE;
+    if ((last & ((1u << p->page_shift) - 1)) == 0)
+        p->free_pages[p->free_count++] = b->pages[last >> p->page_shift];
+    b->count = last;
+    p->count--;
+}
+
+void partition_move(struct partition *p, uint32_t id, unsigned from, unsigned to)
+{
+    if (from == to)
+        return;
+    partition_remove(p, id, from);
+    partition_insert(p, id, to);
+}
