@@ -1,8 +1,9 @@
 /* dataset.h - a read-only view of an LMDB data set: ids to addresses.
  *
  * Opened once, in one read transaction that is kept: it pins the pages, so the addresses found by
- * one scan at the start stay valid and a record is found without a tree descent. An instance's id is
- * the ordinal of its key. Reading records is safe from any thread; keys and scan from the loop's only.
+ * one scan at the start stay valid and a record is found without a tree descent. An instance's id
+ * is the ordinal of its key. Reading records is safe from any thread; keys and scan from the loop's
+ * only.
  */
 #ifndef OHEMD_DATASET_H
 #define OHEMD_DATASET_H
@@ -13,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DATASET_INSTANCES_MAX UINT32_MAX /* ids are u32 inside: 0..N-1 */
+#define DATASET_INSTANCES_MAX    UINT32_MAX /* ids are u32 inside: 0..N-1 */
 #define DATASET_RECORD_BYTES_MAX (1u << 30)
 
 struct dataset;
@@ -48,5 +49,8 @@ struct dataset_record dataset_record(const struct dataset *d, uint64_t id);
 
 /** The key of an id, by a short walk. Lent as the record is. @return 0 or -OHEM_DATASET. */
 int dataset_key(const struct dataset *d, uint64_t id, struct dataset_record *out);
+
+/** LMDB's version, as it says itself. */
+const char *dataset_library_version(void);
 
 #endif

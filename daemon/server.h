@@ -1,4 +1,5 @@
-/* server.h - the trainers' socket on the loop: frames in, frames out. The only one to include zmq.h.
+/* server.h - the trainers' socket on the loop: frames in, frames out. The only one to include
+ * zmq.h.
  *
  * A ROUTER. ZeroMQ's descriptor is edge-triggered, so after every send and receive the socket's
  * events are looked at again; each turn of the loop does a bounded amount of work.
@@ -40,5 +41,8 @@ void server_drain(struct server *s, void (*done_cb)(void *ctx), void *ctx);
 /** Stop all that runs on the loop; run the loop until it is empty, then server_free(). */
 void server_close(struct server *s);
 void server_free(struct server *s);
+
+/** ZeroMQ's version, as it says itself. */
+const char *server_library_version(void);
 
 #endif

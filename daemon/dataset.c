@@ -1,0 +1,326 @@
+/* dataset.c - one scan at the start, then records by address; see dataset.h.
+ *
+ * The scan runs in key order, so an id is the number of entries before its key. LMDB promises that
+ * what a read transaction returned stays where it is until the transaction ends; ours ends with the
+ * data set. Keys are needed rarely: every CHECKPOINT_STRIDE-th is kept, the rest is a short walk.
+ */
+#include "dataset.h"
+
+#include "../proto/error.h"
+#include "engine/rng.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define CHECKPOINT_STRIDE 256
+#define DATABASES_MAX     128 /* names looked at for "holds named databases: ..." */
+#define NAMES_BYTES_MAX   256 /* of the list in that error */
+#define PROGRESS_STRIDE   65536
+#define NAME_BYTES_MAX    512
+#define TEXT_OF_(x)       #x
+#define TEXT_OF(x)        TEXT_OF_(x)
+
+struct dataset {
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_cursor *cursor; /* for keys */
+    struct dataset_record *records;
+    struct dataset_record *checkpoints; /* the keys of ids 0, 256, 512, ... */
+    uint64_t count, capacity;
+    uint64_t bytes, size_min, size_max, fingerprint;
+};
+
+static int fail(const char *path, const char *doing, int rc, struct reason *why)
+{
+    const char *hint = "";
+
+    if (rc == EACCES)
+        hint = " (the reader must be able to write LMDB's lock file; if nobody ever writes the "
+               "data set, set immutable = yes)";
+    else if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH)
+        hint = " (not an LMDB file of this library's format, " TEXT_OF(
+            MDB_VERSION_MAJOR) "." TEXT_OF(MDB_VERSION_MINOR) ")";
+    reason_set(why, "data set '%s': %s: %s%s", path, doing, mdb_strerror(rc), hint);
+    return rc == ENOMEM || rc == MDB_MAP_FULL ? -OHEM_NOMEM : -OHEM_DATASET;
+}
+
+/* ---- opening -----------------------------------------------------------------------------------
+ */
+
+static int environment_flags(const char *path, bool immutable, unsigned *out, struct reason *why)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0) {
+        reason_set(why, "data set '%s': %s", path, strerror(errno));
+        return -OHEM_DATASET;
+    }
+    *out = MDB_RDONLY | MDB_NOTLS | MDB_NORDAHEAD;
+    if (!S_ISDIR(st.st_mode))
+        *out |= MDB_NOSUBDIR;
+    if (immutable)
+        *out |= MDB_NOLOCK;
+    return 0;
+}
+
+static int open_environment(struct dataset *d, const char *path, bool immutable, struct reason *why)
+{
+    unsigned flags = 0;
+    int rc = environment_flags(path, immutable, &flags, why);
+
+    if (rc != 0)
+        return rc;
+    rc = mdb_env_create(&d->env);
+    if (rc == 0)
+        rc = mdb_env_set_maxdbs(d->env, 2);
+    if (rc == 0)
+        rc = mdb_env_open(d->env, path, flags, 0);
+    if (rc == 0)
+        rc = mdb_txn_begin(d->env, NULL, MDB_RDONLY, &d->txn);
+    return rc == 0 ? 0 : fail(path, "cannot open", rc, why);
+}
+
+/* Is the entry of the main database a database itself? Then its name goes on the list. */
+static bool note_database(struct dataset *d, const MDB_val *key, char *names)
+{
+    char name[NAME_BYTES_MAX];
+    MDB_dbi dbi;
+
+    if (key->mv_size >= sizeof name || memchr(key->mv_data, '\0', key->mv_size) != NULL)
+        return false;
+    memcpy(name, key->mv_data, key->mv_size);
+    name[key->mv_size] = '\0';
+    if (mdb_dbi_open(d->txn, name, 0, &dbi) != 0)
+        return false;
+    mdb_dbi_close(d->env, dbi);
+    if (strlen(names) + strlen(name) + 3 < NAMES_BYTES_MAX) {
+        strcat(names, names[0] != '\0' ? ", " : "");
+        strcat(names, name);
+    }
+    return true;
+}
+
+/* The main database's entries may be databases: serving their headers as records would be absurd.
+ */
+static int refuse_databases(struct dataset *d, const char *path, struct reason *why)
+{
+    char names[NAMES_BYTES_MAX] = "";
+    MDB_cursor *cursor;
+    MDB_val key;
+    bool found = false;
+    int rc = mdb_cursor_open(d->txn, d->dbi, &cursor);
+
+    if (rc != 0)
+        return fail(path, "cannot read", rc, why);
+    for (int i = 0; i < DATABASES_MAX && mdb_cursor_get(cursor, &key, NULL, MDB_NEXT) == 0; i++)
+        found |= note_database(d, &key, names);
+    mdb_cursor_close(cursor);
+    if (!found)
+        return 0;
+    reason_set(why, "data set '%s' holds named databases (%s): choose one with database = NAME",
+               path, names);
+    return -OHEM_DATASET;
+}
+
+static int open_database(struct dataset *d, const char *path, const char *database,
+                         struct reason *why)
+{
+    const char *name = database[0] != '\0' ? database : NULL;
+    unsigned flags = 0;
+    int rc = mdb_dbi_open(d->txn, name, 0, &d->dbi);
+
+    if (rc == MDB_NOTFOUND) {
+        reason_set(why, "data set '%s' has no database '%s'", path, database);
+        return -OHEM_DATASET;
+    }
+    if (rc == 0)
+        rc = mdb_dbi_flags(d->txn, d->dbi, &flags);
+    if (rc != 0)
+        return fail(path, "cannot open the database", rc, why);
+    if (flags & MDB_DUPSORT) {
+        reason_set(why,
+                   "data set '%s' keeps several values under a key (MDB_DUPSORT); "
+                   "an instance is one key with one value",
+                   path);
+        return -OHEM_DATASET;
+    }
+    return name == NULL ? refuse_databases(d, path, why) : 0;
+}
+
+/* ---- the scan ----------------------------------------------------------------------------------
+ */
+
+static int take_index_memory(struct dataset *d, const char *path, struct reason *why)
+{
+    MDB_stat st;
+    int rc = mdb_stat(d->txn, d->dbi, &st);
+
+    if (rc != 0)
+        return fail(path, "cannot read", rc, why);
+    if (st.ms_entries == 0 || st.ms_entries >= DATASET_INSTANCES_MAX) {
+        reason_set(why, "data set '%s' has %zu instances; 1 to %u are allowed", path, st.ms_entries,
+                   DATASET_INSTANCES_MAX - 1);
+        return -OHEM_DATASET;
+    }
+    d->capacity = st.ms_entries;
+    d->records = malloc(d->capacity * sizeof *d->records);
+    d->checkpoints = malloc((d->capacity / CHECKPOINT_STRIDE + 1) * sizeof *d->checkpoints);
+    if (d->records != NULL && d->checkpoints != NULL)
+        return 0;
+    reason_set(why, "data set '%s': no memory for the addresses of %zu instances", path,
+               st.ms_entries);
+    return -OHEM_NOMEM;
+}
+
+static uint64_t hash_key(const MDB_val *key)
+{
+    const unsigned char *byte = key->mv_data;
+    uint64_t h = key->mv_size;
+
+    for (size_t i = 0; i < key->mv_size; i++)
+        h = (h ^ byte[i]) * UINT64_C(0x100000001b3);
+    return rng_mix(h);
+}
+
+static void note_record(struct dataset *d, const MDB_val *key, const MDB_val *value)
+{
+    d->records[d->count] = (struct dataset_record){value->mv_data, value->mv_size};
+    if (d->count % CHECKPOINT_STRIDE == 0)
+        d->checkpoints[d->count / CHECKPOINT_STRIDE] =
+            (struct dataset_record){key->mv_data, key->mv_size};
+    d->fingerprint = rng_mix(d->fingerprint + hash_key(key));
+    d->bytes += value->mv_size;
+    if (value->mv_size < d->size_min)
+        d->size_min = value->mv_size;
+    if (value->mv_size > d->size_max)
+        d->size_max = value->mv_size;
+    d->count++;
+}
+
+static int scan(struct dataset *d, const char *path, struct reason *why,
+                dataset_progress_cb progress_cb, void *ctx)
+{
+    time_t told = time(NULL);
+    MDB_val key, value;
+    int rc;
+
+    while ((rc = mdb_cursor_get(d->cursor, &key, &value, MDB_NEXT)) == 0 &&
+           d->count < d->capacity) {
+        if (value.mv_size > DATASET_RECORD_BYTES_MAX) {
+            reason_set(why,
+                       "data set '%s': instance %" PRIu64 " has %zu bytes, over the limit of %u",
+                       path, d->count, value.mv_size, DATASET_RECORD_BYTES_MAX);
+            return -OHEM_DATASET;
+        }
+        note_record(d, &key, &value);
+        if (d->count % PROGRESS_STRIDE == 0 && progress_cb != NULL && time(NULL) != told) {
+            told = time(NULL);
+            progress_cb(ctx, d->count, d->capacity);
+        }
+    }
+    if (rc != MDB_NOTFOUND)
+        return fail(path, "cannot read", rc, why);
+    return 0;
+}
+
+int dataset_open(const char *path, const char *database, bool immutable, struct dataset **out,
+                 struct reason *why, dataset_progress_cb progress_cb, void *ctx)
+{
+    struct dataset *d = calloc(1, sizeof *d);
+    int rc;
+
+    if (d == NULL) {
+        reason_set(why, "data set '%s': no memory", path);
+        return -OHEM_NOMEM;
+    }
+    d->size_min = UINT64_MAX;
+    rc = open_environment(d, path, immutable, why);
+    if (rc == 0)
+        rc = open_database(d, path, database, why);
+    if (rc == 0)
+        rc = take_index_memory(d, path, why);
+    if (rc == 0 && (rc = mdb_cursor_open(d->txn, d->dbi, &d->cursor)) != 0)
+        rc = fail(path, "cannot read", rc, why);
+    if (rc == 0)
+        rc = scan(d, path, why, progress_cb, ctx);
+    if (rc != 0) {
+        dataset_close(d);
+        return rc;
+    }
+    *out = d;
+    return 0;
+}
+
+void dataset_close(struct dataset *d)
+{
+    if (d == NULL)
+        return;
+    if (d->cursor != NULL)
+        mdb_cursor_close(d->cursor);
+    if (d->txn != NULL)
+        mdb_txn_abort(d->txn);
+    if (d->env != NULL)
+        mdb_env_close(d->env);
+    free(d->records);
+    free(d->checkpoints);
+    free(d);
+}
+
+/* ---- asking ------------------------------------------------------------------------------------
+ */
+
+uint64_t dataset_count(const struct dataset *d)
+{
+    return d->count;
+}
+
+uint64_t dataset_record_bytes(const struct dataset *d)
+{
+    return d->size_min == d->size_max ? d->size_max : 0;
+}
+
+uint64_t dataset_record_bytes_max(const struct dataset *d)
+{
+    return d->size_max;
+}
+
+uint64_t dataset_bytes(const struct dataset *d)
+{
+    return d->bytes;
+}
+
+uint64_t dataset_fingerprint(const struct dataset *d)
+{
+    return d->fingerprint;
+}
+
+struct dataset_record dataset_record(const struct dataset *d, uint64_t id)
+{
+    return d->records[id];
+}
+
+int dataset_key(const struct dataset *d, uint64_t id, struct dataset_record *out)
+{
+    const struct dataset_record *checkpoint = &d->checkpoints[id / CHECKPOINT_STRIDE];
+    MDB_val key = {.mv_size = checkpoint->size, .mv_data = (void *)(uintptr_t)checkpoint->data};
+    int rc = mdb_cursor_get(d->cursor, &key, NULL, MDB_SET_KEY);
+
+    for (uint64_t i = 0; i < id % CHECKPOINT_STRIDE && rc == 0; i++)
+        rc = mdb_cursor_get(d->cursor, &key, NULL, MDB_NEXT);
+    if (rc != 0)
+        return -OHEM_DATASET;
+    *out = (struct dataset_record){key.mv_data, key.mv_size};
+    return 0;
+}
+
+const char *dataset_library_version(void)
+{
+    return mdb_version(NULL, NULL, NULL);
+}
