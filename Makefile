@@ -35,7 +35,7 @@ O := $(BUILD)/$(FLAVOUR)
 # ---- flags -------------------------------------------------------------------------------------
 
 PKG_DAEMON := libzmq lmdb libuv msgpack libsodium libmicrohttpd jansson inih libsystemd
-PKG_CLIENT := libzmq msgpack libsodium
+PKG_CLIENT := libzmq msgpack
 PKG_IMPORT := lmdb libarchive zlib
 PKG_CTL    := libcurl jansson
 PKG_TEST   := cmocka
@@ -54,7 +54,7 @@ endif
 OPTIMISE ?= $(if $(SAN),-O1,-O2)
 CFLAGS ?= $(OPTIMISE) -g
 # -ffp-contract=off: gcc and clang draw the same numbers (bit-equal sequences)
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DOHEM_IN_TREE -DOHEM_VERSION='"$(VERSION)"' -fPIC \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DOHEM_IN_TREE -DRELEASE_VERSION='"$(VERSION)"' -fPIC \
              -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing $(WARNINGS) $(HARDENING) \
              $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
              $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
@@ -130,6 +130,11 @@ TEST_LIBS  = $(O)/libtest.a $(O)/libdaemon.a $(O)/libengine.a
 $(UNIT_BIN) $(INTEG_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS) $(O)/libohem.a
 	$(Q)$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $< $(TEST_LIBS) $(O)/libohem.a \
 	  $(call pkg_libs,$(PKG_TEST) $(PKG_DAEMON)) -lm -lpthread
+
+# The failing allocator of tests/lib/alloc.c, for the programs that use it
+ALLOC_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
+                 -Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=free
+$(O)/tests/unit/test_alloc: TEST_LDFLAGS = $(ALLOC_LDFLAGS)
 
 .PHONY: tests check check-quick
 tests: all $(UNIT_BIN) $(INTEG_BIN)

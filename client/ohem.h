@@ -48,19 +48,22 @@ struct ohem_selection; /* which M of the K to back-propagate */
 
 /* What to connect to. Start from OHEM_OPTIONS_INIT; what stays 0 or NULL has the default. */
 struct ohem_options {
-    size_t struct_bytes;    /* sizeof (struct ohem_options), so that later versions may append */
-    const char *endpoint;   /* "ipc:///path" or "tcp://host:port"; NULL: $OHEM_ENDPOINT, else the
-                               first of $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ohemd, /run/ohemd that
-                               is set (the last always is), with ohemd.sock in it */
-    const char *job;        /* NULL: "default" */
-    uint32_t batch_size;    /* K, 1..65536 and at most N; 0: the job's own */
-    uint32_t credit;        /* batches held at once, 1..64, those read ahead included; 0: the job's */
-    uint32_t rank;          /* of this trainer among those of the job, for logs */
+    size_t struct_bytes;  /* sizeof (struct ohem_options), so that later versions may append */
+    const char *endpoint; /* "ipc:///path" or "tcp://host:port"; NULL: $OHEM_ENDPOINT, else the
+                             first of $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ohemd, /run/ohemd that
+                             is set (the last always is), with ohemd.sock in it */
+    const char *job;      /* NULL: "default" */
+    uint32_t batch_size;  /* K, 1..65536 and at most N; 0: the job's own */
+    uint32_t credit;      /* batches held at once, 1..64, those read ahead included; 0: the job's */
+    uint32_t rank;        /* of this trainer among those of the job, for logs */
     int connect_timeout_ms; /* 0: 10,000 */
     const char *agent;      /* a name for the daemon's log; NULL: the program's */
 };
 
-#define OHEM_OPTIONS_INIT {.struct_bytes = sizeof(struct ohem_options)}
+#define OHEM_OPTIONS_INIT \
+    { \
+        .struct_bytes = sizeof(struct ohem_options) \
+    }
 
 /* Over the finite losses of a batch, or over the kept; all 0 when there are none. */
 struct ohem_stats {
@@ -98,7 +101,8 @@ OHEM_API int ohem_connect(const struct ohem_options *options, struct ohem_client
 /** Why the last ohem_connect() of this thread failed, in one line; "" if none did. */
 OHEM_API const char *ohem_connect_error(void);
 
-/** Why the last call on this client failed, in one line; "" if none did. Lent until the next call. */
+/** Why the last call on this client failed, in one line; "" if none did. Lent until the next call.
+ */
 OHEM_API const char *ohem_client_error(const struct ohem_client *client);
 
 /** N, the number of instances in the job's data set: ids are 0..N-1. */
