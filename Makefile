@@ -54,7 +54,7 @@ endif
 OPTIMISE ?= $(if $(SAN),-O1,-O2)
 CFLAGS ?= $(OPTIMISE) -g
 # -ffp-contract=off: gcc and clang draw the same numbers (bit-equal sequences)
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DOHEM_IN_TREE -DRELEASE_VERSION='"$(VERSION)"' -fPIC \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DOHEM_IN_TREE -DOHEMD_VERSION='"$(VERSION)"' -fPIC \
              -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing $(WARNINGS) $(HARDENING) \
              $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
              $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)

@@ -49,7 +49,7 @@ static _Thread_local struct reason connect_why;
 
 const char *ohem_version(void)
 {
-    return RELEASE_VERSION;
+    return OHEMD_VERSION;
 }
 
 const char *ohem_strerror(int error)

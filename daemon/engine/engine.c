@@ -388,7 +388,7 @@ static void handle(struct engine *e, struct session *s, const struct message *m,
         handle_bye(e, s);
         break;
     default:
-        assert(!"a message without a key reached a session");
+        assert(false && "a message without a key reached a session");
     }
 }
 

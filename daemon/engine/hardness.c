@@ -62,7 +62,7 @@ static float clamp_finite(float x)
 static void roll(struct hardness_entry *e, float lambda, float loss)
 {
     float distance = loss - e->score;
-    float variance = (1 - lambda) * (unpack_variance(e->variance) + lambda * distance * distance);
+    float variance = (1 - lambda) * (unpack_variance(e->variance) + lambda * (distance * distance));
 
     e->variance = pack_variance(clamp_finite(variance));
     e->score = e->score + lambda * distance;

@@ -45,7 +45,7 @@ void hardness_deinit(struct hardness *h);
  * One loss of one instance, in float32 arithmetic:
  *   first:  h = l,                      v = 0
  *   later:  v = (1-lambda) * (v + lambda * (l-h)^2), then h = h + lambda * (l-h)
- * where l is max(loss, 0). v is rounded to 8 significant bits when stored.
+ * where l is max(loss, 0). v is at most 2^127 and is rounded to 8 significant bits when stored.
  * @param loss  finite (asserted)
  */
 void hardness_report(struct hardness *h, uint32_t id, float loss, uint64_t step);

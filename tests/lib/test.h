@@ -1,8 +1,8 @@
 /* test.h - the frame of a test program: one process per case, named like a sentence.
  *
- * A test program lists its cases and runs the one that it is told to (tests/lib/run.py does, each in
- * a fresh directory that is the working directory, with a deadline). Without arguments it runs all
- * in one process, for a debugger. A name that begins with big_ runs in plain builds only.
+ * A test program lists its cases and runs the one that it is told to (tests/lib/run.py does, each
+ * in a fresh directory that is the working directory, with a deadline). Without arguments it runs
+ * all in one process, for a debugger. A name that begins with big_ runs in plain builds only.
  *
  *     static void expired_lease_returns_its_instances(void **state) { ... }
  *     TEST_MAIN(TEST(expired_lease_returns_its_instances), TEST(...))
@@ -19,12 +19,12 @@
 
 #define TEST(function) cmocka_unit_test(function)
 
-#define TEST_MAIN(...)                                                                             \
-    int main(int argc, char **argv)                                                                \
-    {                                                                                              \
-        static const struct CMUnitTest cases[] = {__VA_ARGS__};                                    \
-                                                                                                   \
-        return test_main(argc, argv, cases, sizeof cases / sizeof cases[0]);                       \
+#define TEST_MAIN(...) \
+    int main(int argc, char **argv) \
+    { \
+        static const struct CMUnitTest cases[] = {__VA_ARGS__}; \
+\
+        return test_main(argc, argv, cases, sizeof cases / sizeof cases[0]); \
     }
 
 /** Run as the arguments say: `--list`, a case's name, or nothing for all. @return the exit code. */
