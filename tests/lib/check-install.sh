@@ -1,0 +1,20 @@
+#!/bin/bash
+# check-install.sh - install into a folder of its own and build the example as a user would.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+make -s install DESTDIR="$root" PREFIX=/usr
+export PKG_CONFIG_PATH=$root/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
+read -ra flags < <(pkg-config --cflags --libs ohem)
+cc -Wall -Wextra -Werror -o "$root/trainer" client/examples/trainer.c "${flags[@]}" -lm
+LD_LIBRARY_PATH=$root/usr/lib "$root/trainer" --help >/dev/null 2>&1 || [ $? -le 2 ]
+LD_LIBRARY_PATH=$root/usr/lib ldd "$root/trainer" | grep -q "$root/usr/lib/libohem.so.0"
+for file in usr/sbin/ohemd usr/bin/ohemctl usr/bin/ohem-import usr/lib/libohem.a \
+    usr/lib/systemd/system/ohemd.service usr/lib/sysusers.d/ohemd.conf etc/ohemd/ohemd.conf; do
+    test -s "$root/$file" || { echo "not installed: $file" >&2; exit 1; }
+done
+! grep -q '@' "$root/usr/lib/systemd/system/ohemd.service" || { echo "placeholder left" >&2; exit 1; }
+"$root/usr/sbin/ohemd" --version >/dev/null
+echo "installed and used: $(find "$root" -type f | wc -l) files"
