@@ -1,8 +1,8 @@
 /* status.h - the status socket: HTTP and JSON on a Unix socket, read only.
  *
- * libmicrohttpd serves it from the loop (its epoll descriptor is polled), jansson writes the bodies;
- * what is answered is a table of paths. Runs on the loop's thread and so reads the engine directly;
- * every answer is bounded.
+ * libmicrohttpd serves it from the loop (its epoll descriptor is polled), jansson writes the
+ * bodies; what is answered is a table of paths. Runs on the loop's thread and so reads the engine
+ * directly; every answer is bounded.
  *
  *     GET /v1/health
  *     GET /v1/jobs                      all jobs: settings, progress, epochs, counters, sessions

@@ -1,0 +1,298 @@
+/* ohemctl_views.c - how each answer looks; see ohemctl.h.
+ *
+ * A value that is missing prints as "-": an older or newer daemon is still readable.
+ */
+#include "ohemctl.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LENGTH(array) (sizeof(array) / sizeof(array)[0])
+
+static double real_in(const json_t *object, const char *inner, const char *name)
+{
+    return json_real_at(json_object_get(object, inner), name);
+}
+
+static void print_text(const char *text)
+{
+    char *escaped = text_escape(text);
+
+    (void)fputs(escaped, stdout);
+    free(escaped);
+}
+
+static void print_duration(double ms)
+{
+    double seconds = isfinite(ms) ? floor(ms / 1000) : 0;
+
+    if (seconds >= 86400)
+        (void)printf("%.0f d ", floor(seconds / 86400));
+    if (seconds >= 3600)
+        (void)printf("%.0f h ", floor(fmod(seconds, 86400) / 3600));
+    if (seconds >= 60)
+        (void)printf("%.0f min", floor(fmod(seconds, 3600) / 60));
+    else
+        (void)printf("%.0f s", seconds);
+}
+
+/* ---- status -------------------------------------------------------------------------------------
+ */
+
+static void print_datasets(const json_t *datasets)
+{
+    static const struct table_column columns[] = {{"DATASET", false},
+                                                  {"INSTANCES", true},
+                                                  {"BYTES", true},
+                                                  {"RECORD_BYTES", true},
+                                                  {"PATH", false}};
+    struct table *t = table_new(columns, LENGTH(columns));
+    const json_t *d;
+    size_t i;
+
+    json_array_foreach(datasets, i, d)
+    {
+        double record_bytes = json_real_at(d, "record_bytes");
+
+        table_add_text(t, json_text_at(d, "name"));
+        table_add_count(t, json_real_at(d, "instances"));
+        table_add_count(t, json_real_at(d, "bytes"));
+        if (record_bytes > 0)
+            table_add_count(t, record_bytes);
+        else
+            table_add_text(t, "vary");
+        table_add_text(t, json_text_at(d, "path"));
+    }
+    table_print(t, "");
+}
+
+static void print_jobs(const json_t *jobs)
+{
+    static const struct table_column columns[] = {
+        {"JOB", false},   {"DATASET", false}, {"STEP", true},    {"EPOCHS", true},
+        {"SCORED", true}, {"SESSIONS", true}, {"REPORTS", true}, {"OPEN", true},
+        {"LOSS", true},   {"KEPT_LOSS", true}};
+    struct table *t = table_new(columns, LENGTH(columns));
+    const json_t *j;
+    size_t i;
+
+    json_array_foreach(jobs, i, j)
+    {
+        const json_t *report = json_object_get(j, "last_report");
+
+        table_add_text(t, json_text_at(j, "name"));
+        table_add_text(t, json_text_at(j, "dataset"));
+        table_add_count(t, json_real_at(j, "step"));
+        table_add_real(t, json_real_at(j, "progress"));
+        table_add_count(t, json_real_at(j, "scored_count"));
+        table_add_count(t, json_real_at(j, "session_count"));
+        table_add_count(t, json_real_at(j, "lsn"));
+        table_add_count(t, real_in(j, "leases", "open"));
+        table_add_real(t, real_in(report, "all", "mean"));
+        table_add_real(t, real_in(report, "kept", "mean"));
+    }
+    table_print(t, "");
+}
+
+void view_status(const char *socket, const json_t *health, const json_t *jobs)
+{
+    const json_t *counters = json_object_get(health, "counters");
+    double sessions = json_real_at(health, "sessions");
+
+    (void)fputs("ohemd ", stdout);
+    print_text(json_text_at(health, "version"));
+    (void)fputs(" ", stdout);
+    print_text(json_text_at(health, "status"));
+    (void)fputs(" for ", stdout);
+    print_duration(json_real_at(health, "uptime_ms"));
+    (void)fputs(" at ", stdout);
+    print_text(socket);
+    (void)printf("\n%.0f session%s; %.0f messages, of them %.0f refused and %.0f malformed\n\n",
+                 sessions, sessions == 1 ? "" : "s", json_real_at(counters, "messages_received"),
+                 json_real_at(counters, "messages_refused"),
+                 json_real_at(counters, "messages_malformed"));
+    print_datasets(json_object_get(health, "datasets"));
+    (void)putchar('\n');
+    print_jobs(jobs);
+}
+
+/* ---- jobs ---------------------------------------------------------------------------------------
+ */
+
+static void print_settings(const json_t *settings)
+{
+    const json_t *policy = json_object_get(settings, "policy");
+    const json_t *selection = json_object_get(settings, "selection");
+    double keep_count = json_real_at(selection, "keep_count");
+
+    (void)printf("  draw       rho %.4g, weight ", json_real_at(policy, "rho"));
+    print_text(json_text_at(policy, "weight"));
+    (void)printf(", alpha %.4g, beta %.4g, lambda %.4g\n", json_real_at(policy, "alpha"),
+                 json_real_at(policy, "beta"), json_real_at(settings, "lambda"));
+    (void)fputs("  selection  ", stdout);
+    print_text(json_text_at(selection, "rule"));
+    if (keep_count > 0)
+        (void)printf(", keep %.0f", keep_count);
+    else
+        (void)printf(", keep ratio %.4g", json_real_at(selection, "keep_ratio"));
+    (void)printf(", at least %.0f\n", json_real_at(selection, "min_keep"));
+}
+
+static void print_standing(const json_t *j)
+{
+    const json_t *report = json_object_get(j, "last_report");
+    double instances = json_real_at(j, "instance_count");
+    double scored = json_real_at(j, "scored_count");
+
+    (void)printf("  step       %.0f, %.0f reports applied\n", json_real_at(j, "step"),
+                 json_real_at(j, "lsn"));
+    (void)printf("  epoch      %.0f, %.0f of %.0f handed out, %.0f returned ones wait\n",
+                 json_real_at(j, "epoch"), json_real_at(j, "epoch_position"), instances,
+                 json_real_at(j, "pool_count"));
+    (void)printf("  scored     %.0f (%.1f %%)\n", scored, 100 * scored / instances);
+    (void)printf("  bias       %.1f %% of the slots now\n", 100 * json_real_at(j, "bias_share"));
+    (void)printf("  leases     %.0f open, %.0f returned, %.0f settled\n",
+                 real_in(j, "leases", "open"), real_in(j, "leases", "returned"),
+                 real_in(j, "leases", "settled"));
+    (void)printf("  loss       mean %.4g of %.0f; %.4g of the %.0f kept\n",
+                 real_in(report, "all", "mean"), real_in(report, "all", "count"),
+                 real_in(report, "kept", "mean"), real_in(report, "kept", "count"));
+}
+
+static void add_epochs(struct table *t, const json_t *epochs, const char *state)
+{
+    static const char *const names[] = {"served",   "reported", "released", "returned",
+                                        "repeated", "skipped",  "missing"};
+    const json_t *e;
+    size_t i;
+
+    json_array_foreach(epochs, i, e)
+    {
+        table_add_count(t, json_real_at(e, "epoch"));
+        table_add_text(t, state);
+        for (size_t n = 0; n < LENGTH(names); n++)
+            table_add_count(t, json_real_at(e, names[n]));
+    }
+}
+
+static void print_epochs(const json_t *epochs)
+{
+    static const struct table_column columns[] = {
+        {"EPOCH", true},    {"STATE", false},   {"SERVED", true},
+        {"REPORTED", true}, {"RELEASED", true}, {"RETURNED", true},
+        {"REPEATED", true}, {"SKIPPED", true},  {"MISSING", true}};
+    struct table *t = table_new(columns, LENGTH(columns));
+
+    add_epochs(t, json_object_get(epochs, "closed"), "closed");
+    add_epochs(t, json_object_get(epochs, "open"), "open");
+    table_print(t, "  ");
+}
+
+static void print_sessions(const json_t *j)
+{
+    static const struct table_column columns[] = {
+        {"SESSION", true},    {"RANK", true},    {"AGENT", false},
+        {"BATCH_SIZE", true}, {"HELD", true},    {"CREDIT", true},
+        {"BATCHES", true},    {"REPORTS", true}, {"IDLE_MS", true}};
+    static const char *const names[] = {"batch_size", "held",    "credit",
+                                        "batches",    "reports", "idle_ms"};
+    const json_t *sessions = json_object_get(j, "sessions");
+    double more = json_real_at(j, "session_count") - (double)json_array_size(sessions);
+    struct table *t = table_new(columns, LENGTH(columns));
+    const json_t *s;
+    size_t i;
+
+    json_array_foreach(sessions, i, s)
+    {
+        table_add_count(t, json_real_at(s, "number"));
+        table_add_count(t, json_real_at(s, "rank"));
+        table_add_text(t, json_text_at(s, "agent"));
+        for (size_t n = 0; n < LENGTH(names); n++)
+            table_add_count(t, json_real_at(s, names[n]));
+    }
+    table_print(t, "  ");
+    if (more > 0)
+        (void)printf("  and %.0f more\n", more);
+}
+
+void view_jobs(const json_t *jobs)
+{
+    const json_t *j;
+    size_t i;
+
+    json_array_foreach(jobs, i, j)
+    {
+        (void)fputs(i > 0 ? "\njob " : "job ", stdout);
+        print_text(json_text_at(j, "name"));
+        (void)fputs(" on data set ", stdout);
+        print_text(json_text_at(j, "dataset"));
+        (void)putchar('\n');
+        print_standing(j);
+        print_settings(json_object_get(j, "settings"));
+        (void)putchar('\n');
+        print_epochs(json_object_get(j, "epochs"));
+        if (json_array_size(json_object_get(j, "sessions")) > 0) {
+            (void)putchar('\n');
+            print_sessions(j);
+        }
+    }
+}
+
+/* ---- instances ----------------------------------------------------------------------------------
+ */
+
+/* A key that can be read, or 0x and its bytes. @return malloc'd */
+static char *make_key(const json_t *instance)
+{
+    const char *hex = json_string_value(json_object_get(instance, "key_hex"));
+    char *text, *escaped;
+
+    if (hex == NULL)
+        return text_escape(json_text_at(instance, "key"));
+    if (asprintf(&text, "0x%s", hex) < 0)
+        return text_escape("-");
+    escaped = text_escape(text);
+    free(text);
+    return escaped;
+}
+
+void view_top(const json_t *instances)
+{
+    static const struct table_column columns[] = {
+        {"ID", true}, {"SCORE", true}, {"VISITS", true}, {"LAST_LOSS", true}, {"KEY", false}};
+    struct table *t = table_new(columns, LENGTH(columns));
+    const json_t *instance;
+    size_t i;
+
+    json_array_foreach(instances, i, instance)
+    {
+        char *key = make_key(instance);
+
+        table_add_count(t, json_real_at(instance, "id"));
+        table_add_real(t, json_real_at(instance, "score"));
+        table_add_count(t, json_real_at(instance, "visits"));
+        table_add_real(t, json_real_at(instance, "last_loss"));
+        table_add_text(t, key);
+        free(key);
+    }
+    table_print(t, "");
+}
+
+void view_show(const json_t *instance)
+{
+    char *key = make_key(instance);
+
+    (void)printf("id            %.0f\nkey           %s\nrecord bytes  %.0f\n",
+                 json_real_at(instance, "id"), key, json_real_at(instance, "record_bytes"));
+    free(key);
+    if (!json_is_true(json_object_get(instance, "scored"))) {
+        (void)puts("score         none: no loss was reported yet");
+        return;
+    }
+    (void)printf("score         %.6g\nlast loss     %.6g\ndeviation     %.3g\n",
+                 json_real_at(instance, "score"), json_real_at(instance, "last_loss"),
+                 sqrt(json_real_at(instance, "variance")));
+    (void)printf("visits        %.0f\nlast step     %.0f\n", json_real_at(instance, "visits"),
+                 json_real_at(instance, "last_step"));
+}

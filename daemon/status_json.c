@@ -1,0 +1,409 @@
+/* status_json.c - what the status socket answers, as JSON; see status_json.h.
+ *
+ * json_pack() fails as a whole when a part is NULL and then gives back what it was handed ("o"
+ * steals), so parts are nested without a check of their own.
+ */
+#include "status_json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *real(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *count(uint64_t x)
+{
+    return json_integer(x <= INT64_MAX ? (json_int_t)x : INT64_MAX);
+}
+
+/* A control character at text[i], of one byte or (C1) two? */
+static bool is_control(const char *text, size_t i, size_t size)
+{
+    unsigned char c = (unsigned char)text[i];
+
+    if (c < 0x20 || c == 0x7f)
+        return true;
+    return c == 0xc2 && i + 1 < size && (unsigned char)text[i + 1] < 0xa0;
+}
+
+static bool is_printable(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (is_control(text, i, size))
+            return false;
+    return true;
+}
+
+json_t *status_json_text(const char *text)
+{
+    size_t size = strlen(text);
+    char *copy = malloc(size + 1);
+    json_t *value;
+
+    if (copy == NULL)
+        return NULL;
+    memcpy(copy, text, size + 1);
+    for (size_t i = 0; i < size; i++)
+        if (is_control(text, i, size))
+            copy[i] = '?';
+    value = json_string(copy);
+    /* A C1 character was cut in two above, or it never was UTF-8: keep its ASCII. */
+    for (size_t i = 0; value == NULL && i < size; i++)
+        if ((unsigned char)copy[i] >= 0x80)
+            copy[i] = '?';
+    if (value == NULL)
+        value = json_string(copy);
+    free(copy);
+    return value;
+}
+
+/* ---- the daemon ---------------------------------------------------------------------------------
+ */
+
+json_t *status_json_dataset(const struct config_dataset *c, const struct dataset *d)
+{
+    char fingerprint[19];
+
+    (void)snprintf(fingerprint, sizeof fingerprint, "0x%016" PRIx64, dataset_fingerprint(d));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "name", status_json_text(c->name),
+                     "path", status_json_text(c->path), "instances", count(dataset_count(d)),
+                     "bytes", count(dataset_bytes(d)), "record_bytes",
+                     count(dataset_record_bytes(d)), "record_bytes_max",
+                     count(dataset_record_bytes_max(d)), "fingerprint", fingerprint);
+}
+
+static json_t *json_timing(const struct server_timing *t)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "draw_ns", count(t->draw_ns),
+                     "gather_ns", count(t->gather_ns), "send_ns", count(t->send_ns), "receive_ns",
+                     count(t->receive_ns), "turn_ns_max", count(t->turn_ns_max), "batches",
+                     count(t->batches), "payload_bytes", count(t->payload_bytes));
+}
+
+static json_t *json_daemon_counters(const struct metrics_daemon *m)
+{
+    json_t *counters = json_object();
+    struct metrics_value v;
+
+    for (size_t i = 0; (v = metrics_daemon_at(m, i)).name != NULL; i++)
+        if (json_object_set_new(counters, v.name, count(v.value)) != 0)
+            goto err_after_counters;
+    return counters;
+
+err_after_counters:
+    json_decref(counters);
+    return NULL;
+}
+
+json_t *status_json_health(const struct engine *e, json_t *datasets,
+                           const struct server_timing *timing, uint64_t uptime_ms)
+{
+    const struct job *j;
+    uint64_t jobs = 0;
+
+    TAILQ_FOREACH(j, &e->jobs, of_engine)
+    jobs++;
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "status",
+                     e->draining ? "draining" : "serving", "version", OHEMD_VERSION, "uptime_ms",
+                     count(uptime_ms), "jobs", count(jobs), "sessions", count(e->session_count),
+                     "datasets", datasets, "counters", json_daemon_counters(&e->metrics), "timing",
+                     json_timing(timing));
+}
+
+/* ---- a job --------------------------------------------------------------------------------------
+ */
+
+static json_t *json_policy(const struct sampler_policy *p)
+{
+    static const char *const weights[] = {
+        [SAMPLER_HARD] = "hard", [SAMPLER_RANK] = "rank", [SAMPLER_UNIFORM] = "uniform"};
+    static const char *const normalise[] = {
+        [SAMPLER_MEAN] = "mean", [SAMPLER_MAX] = "max", [SAMPLER_NONE] = "none"};
+
+    return json_pack("{s:o, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "rho", real(p->rho),
+                     "weight", weights[p->weight], "alpha", real(p->alpha), "beta", real(p->beta),
+                     "normalise", normalise[p->normalise], "unique", (int)p->unique, "redraws",
+                     count(p->redraws), "warmup_epochs", real(p->warmup_epochs), "anneal_in_epochs",
+                     real(p->anneal_in), "anneal_out_epochs", real(p->anneal_out), "epochs",
+                     real(p->epochs));
+}
+
+static json_t *json_selection(const struct selection_policy *p)
+{
+    return json_pack("{s:s, s:o, s:o, s:o}", "rule", p->rule == SELECTION_ALL ? "all" : "top",
+                     "keep_count", count(p->keep_count), "keep_ratio", real(p->keep_ratio),
+                     "min_keep", count(p->min_keep));
+}
+
+static json_t *json_settings(const struct job_settings *s)
+{
+    char seed[21];
+
+    (void)snprintf(seed, sizeof seed, "%" PRIu64, s->seed);
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seed", seed, "lambda",
+                     real(s->lambda), "batch_size", count(s->batch_size), "credit",
+                     count(s->credit), "lease_ms", count(s->lease_ms), "late_ms", count(s->late_ms),
+                     "policy", json_policy(&s->sampler), "selection",
+                     json_selection(&s->selection));
+}
+
+static json_t *json_job_counters(const struct metrics_job *m)
+{
+    json_t *counters = json_object();
+    struct metrics_value v;
+
+    for (size_t i = 0; (v = metrics_job_at(m, i)).name != NULL; i++)
+        if (json_object_set_new(counters, v.name, count(v.value)) != 0)
+            goto err_after_counters;
+    return counters;
+
+err_after_counters:
+    json_decref(counters);
+    return NULL;
+}
+
+static json_t *json_stats(const struct loss_stats *s)
+{
+    return json_pack("{s:o, s:o, s:o, s:o}", "count", count(s->count), "mean",
+                     real((double)s->mean), "min", real((double)s->min), "max",
+                     real((double)s->max));
+}
+
+static json_t *json_epoch(const struct coverage_report *r)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", count(r->epoch), "served",
+                     count(r->served), "reported", count(r->reported), "released",
+                     count(r->released), "returned", count(r->returned), "repeated",
+                     count(r->repeated), "skipped", count(r->skipped), "missing",
+                     count(r->missing));
+}
+
+/* Oldest first; only the latest when there are many. */
+static json_t *json_open_epochs(const struct coverage *c)
+{
+    size_t first = c->open_count > STATUS_EPOCHS_MAX ? c->open_count - STATUS_EPOCHS_MAX : 0;
+    json_t *list = json_array();
+
+    for (size_t i = first; i < c->open_count; i++)
+        if (json_array_append_new(list, json_epoch(coverage_open(c, i))) != 0)
+            goto err_after_list;
+    return list;
+
+err_after_list:
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *json_closed_epochs(const struct coverage *c)
+{
+    json_t *list = json_array();
+
+    for (size_t back = STATUS_EPOCHS_MAX; back-- > 0;) {
+        const struct coverage_report *r = coverage_closed(c, back);
+
+        if (r != NULL && json_array_append_new(list, json_epoch(r)) != 0)
+            goto err_after_list;
+    }
+    return list;
+
+err_after_list:
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *json_epochs(const struct coverage *c)
+{
+    return json_pack("{s:o, s:o, s:o, s:o}", "open_count", count(c->open_count), "open",
+                     json_open_epochs(c), "closed_count", count(c->closed_count), "closed",
+                     json_closed_epochs(c));
+}
+
+static json_t *json_session(const struct session *s, uint64_t now_ms)
+{
+    uint64_t idle_ms = now_ms > s->heard_ms ? now_ms - s->heard_ms : 0;
+
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "number",
+                     count(s->number), "rank", count(s->rank), "agent", status_json_text(s->agent),
+                     "batch_size", count(s->batch_size), "credit", count(s->credit), "held",
+                     count(s->credit - s->free_count), "batches", count(s->batches), "reports",
+                     count(s->reports), "idle_ms", count(idle_ms), "unreachable",
+                     (int)s->unreachable);
+}
+
+static json_t *json_sessions(const struct job *j, uint64_t now_ms)
+{
+    json_t *list = json_array();
+    const struct session *s;
+
+    TAILQ_FOREACH(s, &j->sessions, of_job)
+    {
+        if (json_array_size(list) == STATUS_SESSIONS_MAX)
+            break;
+        if (json_array_append_new(list, json_session(s, now_ms)) != 0)
+            goto err_after_list;
+    }
+    return list;
+
+err_after_list:
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *json_leases(const struct lease_table *t)
+{
+    return json_pack("{s:o, s:o, s:o}", "open", count(t->open_count), "returned",
+                     count(t->returned_count), "settled", count(t->settled_count));
+}
+
+/* Where the run stands: what changes with each batch. */
+static json_t *json_progress(const struct job *j)
+{
+    double progress = coverage_progress(&j->coverage);
+
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "step", count(j->step), "lsn",
+                     count(j->lsn), "epoch", count(j->coverage.epoch), "epoch_position",
+                     count(j->coverage.position), "progress", real(progress), "scored_count",
+                     count(j->hardness.partition.count), "bias_share",
+                     real(sampler_bias_share(&j->settings.sampler, progress)), "pool_count",
+                     count(j->coverage.pool_count));
+}
+
+json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_ms)
+{
+    json_t *report =
+        json_pack("{s:o, s:o}", "all", json_stats(&j->last_all), "kept", json_stats(&j->last_kept));
+    json_t *rest =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings", json_settings(&j->settings),
+                  "leases", json_leases(&j->leases), "counters", json_job_counters(&j->metrics),
+                  "last_report", report, "epochs", json_epochs(&j->coverage), "session_count",
+                  count(j->session_count), "sessions", json_sessions(j, now_ms));
+    json_t *progress = json_progress(j);
+    json_t *job = json_pack("{s:o, s:o, s:o}", "name", status_json_text(j->settings.name),
+                            "dataset", status_json_text(dataset), "instance_count",
+                            count(j->settings.dataset.instance_count));
+
+    if (json_object_update(job, progress) != 0 || json_object_update(job, rest) != 0) {
+        json_decref(job);
+        job = NULL;
+    }
+    json_decref(progress);
+    json_decref(rest);
+    return job;
+}
+
+/* ---- its memory ---------------------------------------------------------------------------------
+ */
+
+static json_t *json_quantiles(const struct hardness *h)
+{
+    static const struct {
+        const char *name;
+        double q;
+    } asked[] = {{"0.01", 0.01}, {"0.1", 0.1}, {"0.25", 0.25}, {"0.5", 0.5},
+                 {"0.75", 0.75}, {"0.9", 0.9}, {"0.99", 0.99}};
+    json_t *quantiles = json_object();
+
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+        if (json_object_set_new(quantiles, asked[i].name, real(hardness_quantile(h, asked[i].q))))
+            goto err_after_quantiles;
+    return quantiles;
+
+err_after_quantiles:
+    json_decref(quantiles);
+    return NULL;
+}
+
+/* The outermost buckets also hold what lies beyond them: from 0, and without an end (null). */
+static json_t *json_bucket(unsigned b, uint32_t members)
+{
+    json_t *ceiling = b + 1 < PARTITION_BUCKETS ? real(partition_bucket_floor(b + 1)) : json_null();
+
+    return json_pack("{s:o, s:o, s:o}", "floor", real(b > 0 ? partition_bucket_floor(b) : 0),
+                     "ceiling", ceiling, "count", count(members));
+}
+
+static json_t *json_buckets(const struct partition *p)
+{
+    json_t *list = json_array();
+
+    for (unsigned b = 0; b < PARTITION_BUCKETS; b++) {
+        uint32_t members = p->buckets[b].count;
+
+        if (members > 0 && json_array_append_new(list, json_bucket(b, members)) != 0)
+            goto err_after_list;
+    }
+    return list;
+
+err_after_list:
+    json_decref(list);
+    return NULL;
+}
+
+json_t *status_json_hardness(const struct job *j)
+{
+    const struct hardness *h = &j->hardness;
+
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "scored_count", count(h->partition.count),
+                     "unscored_count", count(h->n - h->partition.count), "mean",
+                     real(hardness_mean(h)), "quantiles", json_quantiles(h), "buckets",
+                     json_buckets(&h->partition));
+}
+
+/* Put the key into an object: "key" if it can be read, else "key_hex". @return 0, or -1: no memory.
+ */
+static int set_key(json_t *object, const struct dataset_record *key)
+{
+    json_t *value = NULL;
+    char *hex;
+
+    if (is_printable(key->data, key->size))
+        value = json_stringn(key->data, key->size); /* NULL when it is not UTF-8 */
+    if (value != NULL)
+        return json_object_set_new(object, "key", value);
+    hex = malloc(2 * key->size + 1);
+    if (hex == NULL)
+        return -1;
+    for (size_t i = 0; i < key->size; i++)
+        (void)snprintf(hex + 2 * i, 3, "%02x", ((const unsigned char *)key->data)[i]);
+    value = json_stringn(hex, 2 * key->size);
+    free(hex);
+    return json_object_set_new(object, "key_hex", value);
+}
+
+json_t *status_json_instance(const struct job *j, const struct dataset *d, uint32_t id)
+{
+    struct hardness_story story = hardness_story(&j->hardness, id);
+    json_t *object = json_pack(
+        "{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "id", count(id), "scored", (int)story.scored,
+        "score", real((double)story.score), "last_loss", real((double)story.last_loss), "variance",
+        real((double)story.variance), "visits", count(story.visits), "last_step",
+        count(story.last_step), "record_bytes", count(dataset_record(d, id).size));
+    struct dataset_record key;
+
+    /* A key that cannot be read any more is left out: the rest is still true. */
+    if (object != NULL && dataset_key(d, id, &key) == 0 && set_key(object, &key) != 0) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+json_t *status_json_hardest(const struct job *j, const struct dataset *d, size_t n)
+{
+    uint32_t ids[HARDNESS_HARDEST_MAX];
+    size_t found = hardness_hardest(&j->hardness, n, ids);
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < found; i++)
+        if (json_array_append_new(list, status_json_instance(j, d, ids[i])) != 0)
+            goto err_after_list;
+    return list;
+
+err_after_list:
+    json_decref(list);
+    return NULL;
+}
