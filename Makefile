@@ -223,7 +223,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libzmq3-dev liblmdb-dev libuv1-dev l
 DEPS_DEMO  := $(DEPS_BUILD) libopenblas-dev dataset-fashion-mnist
 DEPS_CHECK := $(DEPS_BUILD) libcmocka-dev valgrind clang libclang-rt-14-dev python3 python3-zmq \
   python3-msgpack python3-numpy python3-lmdb curl git
-DEPS_BENCH := $(DEPS_BUILD) python3
+DEPS_BENCH := $(DEPS_BUILD)
 DEPS_LINT  := $(DEPS_BUILD) libcmocka-dev libopenblas-dev clang-format clang-tidy cppcheck shellcheck git
 
 .PHONY: deps-build deps-demo deps-check deps-bench deps-lint

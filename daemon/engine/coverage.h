@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define COVERAGE_OPEN_MAX 4096  /* epochs that wait for instances; then nothing more is handed out \
+#define COVERAGE_OPEN_MAX \
+    4096                        /* epochs that wait for instances; then nothing more is handed out \
                                  */
 #define COVERAGE_REPORTS_MAX 64 /* closed epochs whose reports are kept */
 

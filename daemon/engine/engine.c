@@ -250,8 +250,7 @@ static int check_hello(const struct engine *e, const struct message_hello *hello
         reason_set(why, "all %u sessions are taken (sessions_max)", e->settings.sessions_max);
         return -OHEM_LIMIT;
     }
-    bytes = j->settings.dataset.record_bytes_max *
-            (hello->batch_size > 0 ? hello->batch_size : j->settings.batch_size);
+    bytes = j->settings.dataset.record_bytes_max * job_batch_size(j, hello->batch_size);
     if (bytes > e->settings.payload_bytes_max) {
         reason_set(why,
                    "a batch may take %" PRIu64 " bytes, over the limit of %" PRIu64
@@ -478,28 +477,21 @@ size_t engine_work(struct engine *e, size_t batches, uint64_t now_ms)
     return done;
 }
 
-static struct session *session_of_peer(const struct engine *e, uint64_t peer)
+void engine_unreachable(struct engine *e, uint64_t peer)
 {
     struct job *j;
     struct session *s;
 
+    e->metrics.messages_unsent++;
     TAILQ_FOREACH(j, &e->jobs, of_engine)
     TAILQ_FOREACH(s, &j->sessions, of_job)
-    if (s->peer == peer)
-        return s;
-    return NULL;
-}
-
-void engine_unreachable(struct engine *e, uint64_t peer)
-{
-    struct session *s = session_of_peer(e, peer);
-
-    e->metrics.messages_unsent++;
-    if (s == NULL || s->unreachable)
-        return;
-    s->unreachable = true;
-    feed(e, s);
-    tell(e, s, "unreachable", "nothing more is drawn for it until it is heard");
+    {
+        if (s->peer != peer || s->unreachable)
+            continue;
+        s->unreachable = true;
+        feed(e, s);
+        tell(e, s, "unreachable", "nothing more is drawn for it until it is heard");
+    }
 }
 
 void engine_tick(struct engine *e, uint64_t now_ms)

@@ -43,7 +43,7 @@ struct engine {
     struct engine_settings settings;
     struct engine_out out;
     struct metrics_daemon metrics;
-    TAILQ_HEAD(, job) jobs;
+    struct job_list jobs;
     struct session_list hungry; /* those with free slots, in the order of serving */
     struct map by_key;          /* sessions by session_key_hash() */
     size_t session_count;

@@ -92,15 +92,13 @@ void job_free(struct job *j)
 /* ---- sessions ----------------------------------------------------------------------------------
  */
 
-/* What was asked for, with the job's own where nothing was. */
-static void fill_wishes(const struct job *j, struct message_hello *hello)
+uint32_t job_batch_size(const struct job *j, uint32_t asked)
 {
-    if (hello->batch_size == 0)
-        hello->batch_size = j->settings.batch_size < j->settings.dataset.instance_count
-                                ? j->settings.batch_size
-                                : (uint32_t)j->settings.dataset.instance_count;
-    if (hello->credit == 0)
-        hello->credit = j->settings.credit;
+    uint64_t n = j->settings.dataset.instance_count;
+
+    if (asked > 0)
+        return asked;
+    return j->settings.batch_size < n ? j->settings.batch_size : (uint32_t)n;
 }
 
 static int check_wishes(const struct job *j, const struct message_hello *hello, struct reason *why)
@@ -141,7 +139,9 @@ int job_join(struct job *j, const struct message_hello *hello, uint64_t peer, ui
     uint64_t instances_out_max;
     int rc;
 
-    fill_wishes(j, &wishes);
+    wishes.batch_size = job_batch_size(j, hello->batch_size);
+    if (wishes.credit == 0)
+        wishes.credit = j->settings.credit;
     rc = check_wishes(j, &wishes, why);
     if (rc != 0)
         return rc;
@@ -198,11 +198,18 @@ void job_leave(struct job *j, struct session *s)
     session_free(s);
 }
 
+/* To the end of the list: nobody was active later. */
+static void touch(struct job *j, struct session *s, uint64_t now_ms)
+{
+    s->active_ms = now_ms;
+    TAILQ_REMOVE(&j->sessions, s, of_job);
+    TAILQ_INSERT_TAIL(&j->sessions, s, of_job);
+}
+
 void job_heard(struct job *j, struct session *s, uint64_t now_ms)
 {
     s->heard_ms = now_ms;
-    TAILQ_REMOVE(&j->sessions, s, of_job);
-    TAILQ_INSERT_TAIL(&j->sessions, s, of_job);
+    touch(j, s, now_ms);
 }
 
 /* ---- drawing -----------------------------------------------------------------------------------
@@ -261,6 +268,7 @@ struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms)
     l->epoch = batch.coverage_count > 0 ? l->epochs[0] : j->coverage.epoch;
     lease_grant(&j->leases, l, (struct token){step, token_tag(j, s, l, step)}, now_ms);
     count_draw(j, s, &batch);
+    touch(j, s, now_ms);
     return l;
 }
 
@@ -268,22 +276,31 @@ struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms)
  */
 
 /* No slot of this session holds the token: whose is it? */
-static int refuse_token(struct job *j, struct token token, struct reason *why)
+static int explain_token(const struct job *j, struct token token, struct reason *why)
 {
     const struct lease *other = lease_find(&j->leases, token.step);
 
     if (other != NULL && token_equal(other->token, token)) {
-        j->metrics.reports_refused_foreign++;
         reason_set(why, "the batch of step %" PRIu64 " was handed to another session (%" PRIu64 ")",
                    token.step, other->session->number);
         return -OHEM_FOREIGN;
     }
-    j->metrics.reports_refused_token++;
     reason_set(why,
                "this session holds no batch under the token %" PRIu64 ":%016" PRIx64
                " (released, or never handed out)",
                token.step, token.tag);
     return -OHEM_TOKEN;
+}
+
+static int refuse_report(struct job *j, struct token token, struct reason *why)
+{
+    int rc = explain_token(j, token, why);
+
+    if (rc == -OHEM_FOREIGN)
+        j->metrics.reports_refused_foreign++;
+    else
+        j->metrics.reports_refused_token++;
+    return rc;
 }
 
 static int find_reported(struct job *j, struct session *s, const struct message_loss *loss,
@@ -292,7 +309,7 @@ static int find_reported(struct job *j, struct session *s, const struct message_
     struct lease *l = session_find(s, loss->token);
 
     if (l == NULL)
-        return refuse_token(j, loss->token, why);
+        return refuse_report(j, loss->token, why);
     if (loss->losses.count != l->count) {
         j->metrics.reports_refused_count++;
         reason_set(why, "%zu losses for the batch of step %" PRIu64 ", which has %u instances",
@@ -389,8 +406,10 @@ int job_release(struct job *j, struct session *s, struct token token, struct rea
 {
     struct lease *l = session_find(s, token);
 
-    if (l == NULL)
-        return refuse_token(j, token, why);
+    if (l == NULL) {
+        j->metrics.releases_refused++;
+        return explain_token(j, token, why);
+    }
     if (l->state == LEASE_OPEN) {
         settle_coverage(j, l, false);
         j->metrics.leases_released++;
@@ -430,14 +449,14 @@ struct session *job_forgotten(const struct job *j, uint64_t now_ms)
 {
     struct session *s = TAILQ_FIRST(&j->sessions);
 
-    return s != NULL && s->heard_ms + forgotten_after_ms(j) <= now_ms ? s : NULL;
+    return s != NULL && s->active_ms + forgotten_after_ms(j) <= now_ms ? s : NULL;
 }
 
 uint64_t job_next_due(const struct job *j)
 {
     const struct session *s = TAILQ_FIRST(&j->sessions);
     uint64_t due = lease_next_due(&j->leases);
-    uint64_t forgotten = s != NULL ? s->heard_ms + forgotten_after_ms(j) : UINT64_MAX;
+    uint64_t forgotten = s != NULL ? s->active_ms + forgotten_after_ms(j) : UINT64_MAX;
 
     return forgotten < due ? forgotten : due;
 }

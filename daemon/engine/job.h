@@ -45,7 +45,7 @@ struct job {
     struct sampler sampler;
     struct lease_table leases;
     struct metrics_job metrics;
-    struct session_list sessions; /* in the order in which they were last heard */
+    struct session_list sessions; /* in the order of active_ms */
     size_t session_count;
     size_t slot_count;          /* of the present sessions */
     uint64_t instances_out_max; /* what the present sessions may have on lease together */
@@ -56,9 +56,14 @@ struct job {
     TAILQ_ENTRY(job) of_engine;
 };
 
+TAILQ_HEAD(job_list, job);
+
 /** @return 0, or -OHEM_NOMEM, -OHEM_INVALID with the reason. */
 int job_new(const struct job_settings *settings, struct job **out, struct reason *why);
 void job_free(struct job *j);
+
+/** The K of a session that asks for one; 0 asks for the job's own, but never more than N. */
+uint32_t job_batch_size(const struct job *j, uint32_t asked);
 
 /**
  * Let a trainer in: checks its wishes against the limits and takes all the memory it will need.
@@ -101,7 +106,7 @@ void job_heard(struct job *j, struct session *s, uint64_t now_ms);
 /** End the leases that are over by now. */
 void job_expire(struct job *j, uint64_t now_ms);
 
-/** A session that was silent for so long that none of its batches can be reported, or NULL. */
+/** A session that was silent for so long that no batch of its can be reported any more, or NULL. */
 struct session *job_forgotten(const struct job *j, uint64_t now_ms);
 
 /** When job_expire() or job_forgotten() has work next; UINT64_MAX: never. */

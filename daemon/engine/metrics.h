@@ -24,6 +24,7 @@
     X(reports_refused_count, "reports whose number of losses was not the batch's") \
     X(reports_refused_conflict, "reports repeated with other losses") \
     X(reports_refused_expired, "reports that came after the batch was closed") \
+    X(releases_refused, "batches given back under a token that is not held") \
     X(losses_applied, "losses that reached a score") \
     X(losses_nonfinite, "losses that were NaN or infinite, never applied") \
     X(losses_negative, "losses below zero, counted as 0 for the draw") \

@@ -49,7 +49,8 @@ struct sampler_batch {
     uint32_t count;          /* K; set by the caller */
     uint32_t coverage_count; /* slots 0.. are coverage, the rest hard; set by the draw */
     uint32_t redraw_count;   /* hard draws thrown away since their id was in the batch */
-    uint32_t fallback_count; /* hard slots that fell to coverage: coverage_count = planned + these */
+    uint32_t
+        fallback_count; /* hard slots that fell to coverage: coverage_count = planned + these */
 };
 
 struct sampler {

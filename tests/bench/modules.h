@@ -1,0 +1,8 @@
+/* modules.h - single modules of the engine and the codec by themselves, in nanoseconds. */
+#ifndef BENCH_MODULES_H
+#define BENCH_MODULES_H
+
+/** Measure each for about so many seconds, so many times, and add the rows. */
+void modules_run(int rounds, double seconds);
+
+#endif

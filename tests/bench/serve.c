@@ -1,0 +1,196 @@
+/* serve.c - data set, daemon, status; see serve.h. */
+#include "serve.h"
+
+#include "measure.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <jansson.h>
+#include <lmdb.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define DATASET        "data"
+#define CONFIG         "ohemd.conf"
+#define LOG            "ohemd.log"
+#define STATUS         "status.sock"
+#define ANSWER_MAX     (1u << 16) /* bytes of /v1/health */
+#define ANSWER_SECONDS 10L
+#define FOLDER_MODE    0755
+#define FILE_MODE      0644
+
+static pid_t daemon_pid; /* 0: it does not run */
+
+/* ---- the data set ---- */
+
+static void must(int rc, const char *what)
+{
+    if (rc != 0)
+        die("data set: %s: %s", what, mdb_strerror(rc));
+}
+
+/* A linear congruential generator: what the bytes are does not matter, only that no page is like
+ * another. */
+static void fill_record(unsigned char *out, uint64_t *state)
+{
+    for (size_t i = 0; i < SERVE_RECORD_BYTES; i++) {
+        *state = *state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        out[i] = (unsigned char)(*state >> 56);
+    }
+}
+
+static void put_records(MDB_txn *txn, MDB_dbi dbi)
+{
+    uint64_t state = 1;
+
+    for (unsigned id = 0; id < SERVE_INSTANCES; id++) {
+        char name[16];
+        MDB_val key = {.mv_size = (size_t)snprintf(name, sizeof name, "%08u", id), .mv_data = name};
+        MDB_val value = {.mv_size = SERVE_RECORD_BYTES};
+
+        must(mdb_put(txn, dbi, &key, &value, MDB_RESERVE | MDB_APPEND), "put");
+        fill_record(value.mv_data, &state);
+    }
+}
+
+void serve_make_dataset(void)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+
+    must(mkdir(DATASET, FOLDER_MODE) == 0 ? 0 : errno, "folder '" DATASET "'");
+    must(mdb_env_create(&env), "create");
+    must(mdb_env_set_mapsize(env, (size_t)SERVE_INSTANCES * SERVE_RECORD_BYTES * 3), "map size");
+    must(mdb_env_open(env, DATASET, MDB_NOSYNC, FILE_MODE), "open");
+    must(mdb_txn_begin(env, NULL, 0, &txn), "begin");
+    must(mdb_dbi_open(txn, NULL, 0, &dbi), "database");
+    put_records(txn, dbi);
+    must(mdb_txn_commit(txn), "commit");
+    mdb_env_close(env);
+}
+
+/* ---- the daemon ---- */
+
+static void write_config(void)
+{
+    FILE *file = fopen(CONFIG, "w");
+
+    if (file == NULL)
+        die("cannot write '" CONFIG "': %s", strerror(errno));
+    (void)fprintf(file, "[daemon]\nlisten = " SERVE_ENDPOINT "\nstatus_socket = " STATUS "\n"
+                        "[dataset synthetic]\npath = " DATASET "\n"
+                        "[job biased]\nrho = 0.5\n[job uniform]\nrho = 1\n");
+    if (fclose(file) != 0)
+        die("cannot write '" CONFIG "': %s", strerror(errno));
+}
+
+static void become_daemon(const char *program)
+{
+    int log = open(LOG, O_WRONLY | O_CREAT | O_TRUNC, FILE_MODE);
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)unsetenv("NOTIFY_SOCKET"); /* whoever started the bench is not told that it is ready */
+    if (log < 0 || dup2(log, STDOUT_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0)
+        _exit(126);
+    (void)execl(program, program, "--config", CONFIG, (char *)NULL);
+    _exit(127);
+}
+
+void serve_start(const char *program)
+{
+    write_config();
+    daemon_pid = fork();
+    if (daemon_pid < 0)
+        die("fork: %s", strerror(errno));
+    if (daemon_pid == 0)
+        become_daemon(program);
+}
+
+void serve_stop(void)
+{
+    int status;
+
+    if (kill(daemon_pid, SIGTERM) != 0 || waitpid(daemon_pid, &status, 0) != daemon_pid)
+        die("cannot stop ohemd: %s", strerror(errno));
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        die("ohemd ended with %s %d", WIFEXITED(status) ? "exit code" : "signal",
+            WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+}
+
+/* ---- what it says ---- */
+
+struct answer {
+    char text[ANSWER_MAX];
+    size_t size;
+};
+
+static size_t answer_cb(char *data, size_t one, size_t size, void *ctx)
+{
+    struct answer *a = ctx;
+
+    if (size > sizeof a->text - a->size)
+        return 0;
+    memcpy(a->text + a->size, data, size);
+    a->size += size;
+    return one * size;
+}
+
+static void ask(const char *path, struct answer *out)
+{
+    CURL *curl = curl_easy_init();
+    char url[128];
+    CURLcode rc;
+
+    out->size = 0;
+    (void)snprintf(url, sizeof url, "http://localhost%s", path);
+    if (curl == NULL)
+        die("libcurl does not start");
+    (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, STATUS);
+    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
+    (void)curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, ANSWER_SECONDS);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, answer_cb);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
+    rc = curl_easy_perform(curl);
+    if (rc != CURLE_OK)
+        die("status %s: %s", path, curl_easy_strerror(rc));
+    curl_easy_cleanup(curl);
+}
+
+static double number_of(const json_t *timing, const char *name)
+{
+    const json_t *value = json_object_get(timing, name);
+
+    if (!json_is_integer(value))
+        die("/v1/health has no timing '%s'", name);
+    return (double)json_integer_value(value);
+}
+
+void serve_read_timing(struct serve_timing *out)
+{
+    static struct answer answer;
+    const json_t *timing;
+    json_t *health;
+
+    ask("/v1/health", &answer);
+    health = json_loadb(answer.text, answer.size, 0, NULL);
+    timing = json_object_get(health, "timing");
+    *out = (struct serve_timing){
+        .draw_ns = number_of(timing, "draw_ns"),
+        .gather_ns = number_of(timing, "gather_ns"),
+        .send_ns = number_of(timing, "send_ns"),
+        .receive_ns = number_of(timing, "receive_ns"),
+        .turn_ns_max = number_of(timing, "turn_ns_max"),
+        .batches = number_of(timing, "batches"),
+        .payload_bytes = number_of(timing, "payload_bytes"),
+    };
+    json_decref(health);
+}

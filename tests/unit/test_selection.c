@@ -1,0 +1,323 @@
+/* test_selection.c - the mining step: cases are lines of text, in selection.cases beside this file.
+ *
+ * What a line says is the kept indices; the rest of the answer (weights, statistics, the count of
+ * non-finite losses) is worked out here the slow way and compared. OHEM_CASES names another file of
+ * the same form: the NumPy reference writes its random cases for this program to check.
+ */
+#include "../../daemon/engine/selection.h"
+#include "../lib/test.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE_SHOWN_MAX 160 /* characters of a line in a failure */
+
+/* A line of the file: `policy | losses | kept`. */
+struct line {
+    size_t number;
+    const char *text;
+    struct selection_policy policy;
+    float *losses;
+    uint32_t *kept;
+    size_t loss_count, kept_count;
+};
+
+static void blame(const struct line *l, const char *what)
+{
+    fail_msg("line %zu: %s: %.*s", l->number, what, LINE_SHOWN_MAX, l->text);
+}
+
+/* ---- reading a line ------------------------------------------------------------------------- */
+
+static void parse_policy(struct line *l, char *text)
+{
+    static const struct selection_policy initial = SELECTION_POLICY_DEFAULT;
+    char *rest, *word = strtok_r(text, " ", &rest);
+
+    l->policy = initial;
+    l->policy.rule = SELECTION_TOP;
+    if (word == NULL || (strcmp(word, "top") != 0 && strcmp(word, "all") != 0)) {
+        blame(l, "the policy is neither top nor all");
+        return;
+    }
+    if (strcmp(word, "all") == 0)
+        l->policy.rule = SELECTION_ALL;
+    while ((word = strtok_r(NULL, " ", &rest)) != NULL)
+        if (strncmp(word, "count=", 6) == 0)
+            l->policy.keep_count = (uint32_t)strtoul(word + 6, NULL, 10);
+        else if (strncmp(word, "ratio=", 6) == 0)
+            l->policy.keep_ratio = strtod(word + 6, NULL);
+        else if (strncmp(word, "min=", 4) == 0)
+            l->policy.min_keep = (uint32_t)strtoul(word + 4, NULL, 10);
+        else
+            blame(l, "the policy has an unknown word");
+}
+
+static void add_loss(struct line *l, float loss)
+{
+    assert_true(l->loss_count < MESSAGE_BATCH_SIZE_MAX);
+    l->losses[l->loss_count++] = loss;
+}
+
+/* `2.5` is itself, `7*100` a hundred sevens, `1..100` the whole numbers. */
+static void parse_losses(struct line *l, char *text)
+{
+    char *rest, *end;
+
+    for (char *word = strtok_r(text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        char *dots = strstr(word, "..");
+        float first = strtof(word, &end);
+        size_t times = *end == '*' ? strtoul(end + 1, NULL, 10) : 1;
+
+        if (dots != NULL)
+            for (long x = strtol(word, NULL, 10); x <= strtol(dots + 2, NULL, 10); x++)
+                add_loss(l, (float)x);
+        else
+            for (size_t i = 0; i < times; i++)
+                add_loss(l, first);
+    }
+}
+
+/* `3` is itself, `3-7` all from 3 to 7. */
+static void parse_kept(struct line *l, char *text)
+{
+    char *rest, *end;
+
+    for (char *word = strtok_r(text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        unsigned long i = strtoul(word, &end, 10);
+        unsigned long last = *end == '-' ? strtoul(end + 1, NULL, 10) : i;
+
+        for (; i <= last; i++) {
+            assert_true(l->kept_count < MESSAGE_BATCH_SIZE_MAX);
+            l->kept[l->kept_count++] = (uint32_t)i;
+        }
+    }
+}
+
+static void parse(struct line *l, char *copy)
+{
+    char *losses = strchr(copy, '|');
+    char *kept = losses != NULL ? strchr(losses + 1, '|') : NULL;
+
+    if (kept == NULL) {
+        blame(l, "not of the form policy | losses | kept");
+        return;
+    }
+    *losses = *kept = '\0';
+    l->loss_count = l->kept_count = 0;
+    parse_policy(l, copy);
+    parse_losses(l, losses + 1);
+    parse_kept(l, kept + 1);
+}
+
+/* ---- comparing ------------------------------------------------------------------------------ */
+
+static bool near(double a, double b, double scale)
+{
+    return fabs(a - b) <= 1e-6 * scale;
+}
+
+/* The statistics over some of the losses: those at the indices, or all finite ones. */
+static bool stats_fit_losses(const struct loss_stats *s, const float *losses,
+                             const uint32_t *indices, size_t count)
+{
+    double sum = 0, scale = 0, min = INFINITY, max = -INFINITY;
+    size_t finite = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        double x = (double)losses[indices != NULL ? indices[i] : i];
+
+        if (!isfinite(x))
+            continue;
+        finite++;
+        sum += x;
+        scale += fabs(x);
+        min = fmin(min, x);
+        max = fmax(max, x);
+    }
+    if (finite == 0)
+        return s->count == 0 && s->mean == 0 && s->min == 0 && s->max == 0;
+    return s->count == finite && (double)s->min == min && (double)s->max == max &&
+           near((double)s->mean, sum / (double)finite, scale / (double)finite + 1e-30);
+}
+
+static size_t nonfinite(const struct line *l)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < l->loss_count; i++)
+        count += isfinite(l->losses[i]) ? 0 : 1;
+    return count;
+}
+
+static void compare(const struct line *l, const struct selection *s)
+{
+    if (s->count != l->kept_count)
+        blame(l, "another number is kept");
+    for (size_t i = 0; i < l->kept_count; i++) {
+        if (s->indices[i] != l->kept[i])
+            blame(l, "other indices are kept");
+        if (s->weights[i] != 1.0f)
+            blame(l, "a kept loss does not weigh 1");
+    }
+    if (s->nonfinite_count != nonfinite(l))
+        blame(l, "the non-finite are counted wrong");
+    if (!stats_fit_losses(&s->all, l->losses, NULL, l->loss_count))
+        blame(l, "the statistics over all are wrong");
+    if (!stats_fit_losses(&s->kept, l->losses, l->kept, l->kept_count))
+        blame(l, "the statistics over the kept are wrong");
+}
+
+/* The arrays have room for K and no more, so that a sanitizer sees a step too far. */
+static void choose_and_compare(const struct line *l)
+{
+    size_t k = l->loss_count > 0 ? l->loss_count : 1; /* room: malloc(0) may be NULL */
+    float *losses = malloc(k * sizeof *losses);
+    struct selection s = {.indices = malloc(k * sizeof *s.indices),
+                          .weights = malloc(k * sizeof *s.weights)};
+
+    assert_true(losses != NULL && s.indices != NULL && s.weights != NULL);
+    memcpy(losses, l->losses, l->loss_count * sizeof *losses);
+    selection_choose(&l->policy, losses, (uint32_t)l->loss_count, &s);
+    compare(l, &s);
+    if (memcmp(losses, l->losses, l->loss_count * sizeof *losses) != 0)
+        blame(l, "the losses have been changed");
+    free(s.weights);
+    free(s.indices);
+    free(losses);
+}
+
+static struct line line_new(void)
+{
+    struct line l = {.losses = calloc(MESSAGE_BATCH_SIZE_MAX, sizeof *l.losses),
+                     .kept = calloc(MESSAGE_BATCH_SIZE_MAX, sizeof *l.kept)};
+
+    assert_true(l.losses != NULL && l.kept != NULL);
+    return l;
+}
+
+static void line_free(struct line *l)
+{
+    free(l->losses);
+    free(l->kept);
+}
+
+/* ---- the cases ------------------------------------------------------------------------------ */
+
+static FILE *open_cases(void)
+{
+    const char *other = getenv("OHEM_CASES");
+    char path[4096];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/tests/unit/selection.cases", test_source());
+    file = fopen(other != NULL ? other : path, "r");
+    if (file == NULL)
+        fail_msg("no cases at %s", other != NULL ? other : path);
+    return file;
+}
+
+static void each_line_keeps_what_it_says(void **state)
+{
+    FILE *file = open_cases();
+    struct line l = line_new();
+    char *text = NULL;
+    size_t size = 0, checked = 0;
+
+    (void)state;
+    while (getline(&text, &size, file) > 0) {
+        char *copy;
+
+        l.number++;
+        text[strcspn(text, "\n")] = '\0';
+        if (text[0] == '#' || text[0] == '\0')
+            continue;
+        copy = strdup(text);
+        assert_non_null(copy);
+        l.text = text;
+        parse(&l, copy);
+        choose_and_compare(&l);
+        free(copy);
+        checked++;
+    }
+    assert_true(checked > 0);
+    print_message("%zu cases\n", checked);
+    free(text);
+    line_free(&l);
+    assert_int_equal(fclose(file), 0);
+}
+
+static const float *sorted_losses;
+
+/* Harder first, ties by position. */
+static int harder_first(const void *a, const void *b)
+{
+    uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
+
+    if (sorted_losses[i] != sorted_losses[j])
+        return sorted_losses[i] > sorted_losses[j] ? -1 : 1;
+    return i < j ? -1 : 1;
+}
+
+static int by_position(const void *a, const void *b)
+{
+    uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
+
+    return i < j ? -1 : i > j;
+}
+
+static void sort_and_keep(struct line *l, size_t m)
+{
+    for (size_t i = 0; i < l->loss_count; i++)
+        l->kept[i] = (uint32_t)i;
+    sorted_losses = l->losses;
+    qsort(l->kept, l->loss_count, sizeof *l->kept, harder_first);
+    qsort(l->kept, m, sizeof *l->kept, by_position);
+    l->kept_count = m;
+}
+
+static void the_largest_batch_is_chosen_as_by_sorting(void **state)
+{
+    static const uint32_t distinct[] = {1, 3, 1000, 1u << 24};
+    struct line l = line_new();
+    uint32_t x = 12345;
+
+    (void)state;
+    l.text = "K = MESSAGE_BATCH_SIZE_MAX";
+    for (size_t d = 0; d < sizeof distinct / sizeof distinct[0]; d++) {
+        int half = (int)distinct[d] / 2;
+
+        l.number = d;
+        l.loss_count = MESSAGE_BATCH_SIZE_MAX;
+        for (size_t i = 0; i < l.loss_count; i++) {
+            x = x * 1664525u + 1013904223u;
+            l.losses[i] = ldexpf((float)((int)((x >> 8) % distinct[d]) - half), -8);
+        }
+        l.policy = (struct selection_policy){.rule = SELECTION_TOP, .keep_count = 20001};
+        sort_and_keep(&l, l.policy.keep_count);
+        choose_and_compare(&l);
+    }
+    line_free(&l);
+}
+
+static void the_default_keeps_the_harder_half(void **state)
+{
+    struct line l = line_new();
+
+    (void)state;
+    l.text = "the default";
+    l.policy = (struct selection_policy)SELECTION_POLICY_DEFAULT;
+    l.loss_count = 5;
+    memcpy(l.losses, (const float[]){3, 1, 5, 2, 4}, 5 * sizeof(float));
+    l.kept[0] = 2;
+    l.kept[1] = 4;
+    l.kept_count = 2;
+    choose_and_compare(&l);
+    line_free(&l);
+}
+
+TEST_MAIN(TEST(each_line_keeps_what_it_says), TEST(the_largest_batch_is_chosen_as_by_sorting),
+          TEST(the_default_keeps_the_harder_half))
