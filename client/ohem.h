@@ -135,7 +135,6 @@ OHEM_API uint64_t ohem_session(const struct ohem_client *client);
  *   -OHEM_LIMIT        all `credit` batches are held: nothing can come before ohem_release()
  *   -OHEM_DRAINING     the daemon is going down; report what you hold and close
  *   -OHEM_MALFORMED    the daemon sent what we cannot read; close
- *   -OHEM_SESSION_DEAD the daemon ended the session; close
  *   -OHEM_FORKED, -OHEM_NOMEM, -OHEM_SYSTEM
  *
  * The batch is leased: without a report within ohem_batch_lease_ms() its coverage instances go
@@ -197,7 +196,7 @@ OHEM_API const void *ohem_batch_block(const struct ohem_batch *batch, size_t *ou
  *   -OHEM_CONFLICT  this batch was reported before with other losses; the first stay
  *   -OHEM_EXPIRED   the report came too long after the lease's end
  *   -OHEM_TOKEN     the daemon does not know the batch (it was restarted)
- *   -OHEM_FORKED, -OHEM_NOMEM, -OHEM_SYSTEM, -OHEM_MALFORMED, -OHEM_SESSION_DEAD
+ *   -OHEM_FORKED, -OHEM_NOMEM, -OHEM_SYSTEM, -OHEM_MALFORMED
  *   -OHEM_INVALID   the client of this batch is closed
  */
 OHEM_API int ohem_report(struct ohem_batch *batch, const float *losses, size_t count,

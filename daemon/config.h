@@ -1,7 +1,9 @@
 /* config.h - what an operator may set: one sorted table of settings, one struct per section.
  *
  * INI, as systemd units have it: [daemon], [dataset NAME], [job NAME]. Everything is checked before
- * anything starts; an error is one line with file, line, key, value and what is allowed.
+ * anything starts; an error is one line with file, line, key, value and what is allowed. A relative
+ * path starts at the folder of the file that it stands in, or on the command line at the working
+ * directory; in here all paths are absolute.
  */
 #ifndef OHEMD_CONFIG_H
 #define OHEMD_CONFIG_H
@@ -17,9 +19,9 @@
 
 struct config_dataset {
     char name[MESSAGE_NAME_BYTES_MAX + 1];
-    char path[CONFIG_PATH_MAX];                   /* LMDB folder, or data file */
-    char database[MESSAGE_NAME_BYTES_MAX + 1];    /* named sub-database; "": the main one */
-    bool immutable;                               /* nobody writes: open without the lock file */
+    char path[CONFIG_PATH_MAX];                /* LMDB folder, or data file */
+    char database[MESSAGE_NAME_BYTES_MAX + 1]; /* named sub-database; "": the main one */
+    bool immutable;                            /* nobody writes: open without the lock file */
 };
 
 struct config_job {
@@ -33,10 +35,10 @@ struct config {
     uint32_t socket_mode;                /* of both Unix sockets, octal: 0660 */
     bool insecure_tcp;                   /* allow a tcp:// endpoint */
     enum log_level log_level;
-    uint32_t sessions_max;        /* 1..4096, 1024 */
-    uint32_t gather_threads;      /* 1..64, 2 */
-    uint64_t payload_bytes_max;   /* of one batch, 1..2^30; 2^28 */
-    uint64_t drain_ms;            /* how long SIGTERM waits for reports; 10,000 */
+    uint32_t sessions_max;           /* 1..4096, 1024 */
+    uint32_t gather_threads;         /* 1..64, 2 */
+    uint64_t payload_bytes_max;      /* of one batch, 1..2^30; 2^28 */
+    uint64_t drain_ms;               /* how long SIGTERM waits for reports; 10,000 */
     struct config_dataset *datasets; /* [dataset_count] */
     size_t dataset_count;
     struct config_job *jobs; /* [job_count] */
@@ -51,23 +53,30 @@ struct config {
 int config_init(struct config *c, struct reason *why);
 void config_deinit(struct config *c);
 
-/** Read a file over the defaults. Syntax and each value are checked. @return 0, -OHEM_CONFIG, -OHEM_NOMEM. */
+/** Read a file over the defaults. Syntax and each value are checked. A line may be as long as inih
+ *  was built for (198 bytes in Debian). @return 0, -OHEM_CONFIG, -OHEM_NOMEM. */
 int config_read(struct config *c, const char *file, struct reason *why);
 
 /** The short way: data set and job, both named "default", from a path (relative is fine). */
 int config_add_dataset(struct config *c, const char *path, struct reason *why);
 
+/** Set a key of [daemon], as the command line may. @return 0 or -OHEM_CONFIG. */
+int config_set(struct config *c, const char *key, const char *value, struct reason *why);
+
 /**
- * Finish: jobs get their data sets (a file with data sets but no job gets one job "default" if there
- * is exactly one data set), and what fits no single line is checked across sections.
+ * Finish: jobs get their data sets (a file with data sets but no job gets one job "default" if
+ * there is exactly one data set), and what fits no single line is checked across sections. From
+ * then on job.dataset names a data set of the list, and job.settings.dataset.number is its place
+ * there.
  * @return 0 or -OHEM_CONFIG, -OHEM_NOMEM with the reason
  */
 int config_check(struct config *c, struct reason *why);
 
-/** Print all settings in force, as a file that config_read() takes. */
+/** Print all settings in force, as a file that config_read() takes and reads to the same. */
 void config_print(const struct config *c, FILE *out);
 
-/** Print the table: key, type, unit, default, range, meaning (for --help-config and the docs' test). */
+/** Print the table: key, type, unit, default, range, meaning (for --help-config and the docs'
+ * test). */
 void config_print_table(FILE *out);
 
 #endif

@@ -322,5 +322,10 @@ int dataset_key(const struct dataset *d, uint64_t id, struct dataset_record *out
 
 const char *dataset_library_version(void)
 {
-    return mdb_version(NULL, NULL, NULL);
+    static char text[32];
+    int major, minor, patch;
+
+    (void)mdb_version(&major, &minor, &patch);
+    (void)snprintf(text, sizeof text, "%d.%d.%d", major, minor, patch);
+    return text;
 }

@@ -11,7 +11,8 @@ void notify_ready(const char *status);
 void notify_stopping(const char *status);
 void notify_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/** How often notify_watchdog() must be called, in milliseconds (half of what systemd waits); 0: never. */
+/** How often notify_watchdog() must be called, in milliseconds (half of what systemd waits); 0:
+ * never. */
 uint64_t notify_watchdog_ms(void);
 void notify_watchdog(void);
 

@@ -245,7 +245,7 @@ static void take_message(struct server *s, struct parts *p)
     }
     if (p->too_many) {
         reason_set(&why, "a message has more than %u frames", MESSAGE_FRAMES_MAX);
-        refuse_message(s, peer, 0, -OHEM_MALFORMED, why.text);
+        refuse_message(s, peer, 0, -OHEM_TOO_LARGE, why.text);
         return;
     }
     for (size_t i = 1; i < p->count; i++)

@@ -434,3 +434,8 @@ void status_free(struct status *s)
 {
     free(s);
 }
+
+const char *status_library_version(void)
+{
+    return MHD_get_version();
+}

@@ -28,4 +28,7 @@ int status_new(uv_loop_t *loop, const struct config *config, struct server *serv
 void status_close(struct status *s);
 void status_free(struct status *s);
 
+/** libmicrohttpd's version, as it says itself. */
+const char *status_library_version(void);
+
 #endif

@@ -29,7 +29,8 @@ struct codec *codec_new(void);
 void codec_free(struct codec *c);
 
 /**
- * Encode a message. What goes over a limit of message.h is a fault of the caller's (asserted).
+ * Encode a message. What goes over a limit of message.h is a fault of the caller's (asserted), a
+ * text with a byte that a reader would refuse is sent as far as it is clean.
  * @param out  the frames; lent memory as said above
  */
 void codec_encode(const struct message *m, struct frames *out);
@@ -40,15 +41,19 @@ void codec_encode(const struct message *m, struct frames *out);
  * @param c     the decoder
  * @param list  the frames as received (without ZeroMQ's routing id)
  * @param out   set on success. Its vectors point into `list`, its texts are copies. On failure
- *              only out->type is set: to the type if that much could be read, or else to 0.
+ *              out->type alone means something: the type if that much could be read, or 0.
  * @param why   filled on failure with what is wrong, its value and the limit
  *
- * @return 0, or -OHEM_MALFORMED, -OHEM_TOO_LARGE, -OHEM_VERSION (HELLO and WELCOME of another major)
+ * @return 0, or -OHEM_MALFORMED, -OHEM_TOO_LARGE, -OHEM_VERSION (HELLO and WELCOME of another
+ * major)
  */
 int codec_decode(struct codec *c, const struct frame *list, size_t count, struct message *out,
                  struct reason *why);
 
 /** "BATCH", or "?" for a number that names no message. */
 const char *message_type_name(uint32_t type);
+
+/** The version of the msgpack library that is loaded, as "4.0.0". Lives for ever. */
+const char *codec_library_version(void);
 
 #endif

@@ -28,7 +28,6 @@
     X(NO_SESSION, 24, "the daemon does not know this session; HELLO comes first") \
     X(LIMIT, 25, "a limit of the daemon is reached") \
     X(DRAINING, 26, "the daemon is going down; report what you hold and close") \
-    X(SESSION_DEAD, 27, "the session was ended by the daemon") \
     /* a report */ \
     X(TOKEN, 40, "no batch is held under this token") \
     X(FOREIGN, 41, "the batch was handed to another session") \

@@ -18,9 +18,15 @@ void reason_set(struct reason *why, const char *format, ...)
     va_end(args);
 }
 
+/* Without its sign; of the smallest number too, which has no negative. */
+static unsigned magnitude(int code)
+{
+    return code < 0 ? 0U - (unsigned)code : (unsigned)code;
+}
+
 const char *error_name(int code)
 {
-    switch (code < 0 ? -code : code) {
+    switch (magnitude(code)) {
     case OHEM_OK:
         return "OK";
 #define ERROR_NAME(name, number, text) \
@@ -35,7 +41,7 @@ const char *error_name(int code)
 
 const char *error_text(int code)
 {
-    switch (code < 0 ? -code : code) {
+    switch (magnitude(code)) {
     case OHEM_OK:
         return "no error";
 #define ERROR_TEXT(name, number, text) \

@@ -1,0 +1,376 @@
+/* config.c - the configuration as a whole: its defaults, what must fit together, printing.
+ *
+ * The settings one by one are in config_table.c and config_value.c, the file's syntax is in
+ * config_read.c.
+ */
+#include "config_table.h"
+
+#include "../proto/error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- sections ---- */
+
+static int check_new(const char *section, const char *name, bool taken, size_t count,
+                     size_t count_max, struct reason *why)
+{
+    if (!config_is_name(name))
+        reason_set(why, "[%s %s]: a name must be 1 to %u of A-Z a-z 0-9 _ . -", section, name,
+                   MESSAGE_NAME_BYTES_MAX);
+    else if (taken)
+        reason_set(why, "[%s %s] is given twice", section, name);
+    else if (count == count_max)
+        reason_set(why, "[%s %s] is one too many: at most %zu", section, name, count_max);
+    else
+        return 0;
+    return -OHEM_CONFIG;
+}
+
+static struct config_dataset *find_dataset(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->dataset_count; i++)
+        if (strcmp(c->datasets[i].name, name) == 0)
+            return &c->datasets[i];
+    return NULL;
+}
+
+static struct config_job *find_job(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->job_count; i++)
+        if (strcmp(c->jobs[i].settings.name, name) == 0)
+            return &c->jobs[i];
+    return NULL;
+}
+
+int config_new_dataset(struct config *c, const char *name, struct config_dataset **out,
+                       struct reason *why)
+{
+    struct config_dataset *grown;
+    int rc = check_new("dataset", name, find_dataset(c, name) != NULL, c->dataset_count,
+                       CONFIG_DATASETS_MAX, why);
+
+    if (rc != 0)
+        return rc;
+    grown = realloc(c->datasets, (c->dataset_count + 1) * sizeof *grown);
+    if (grown == NULL) {
+        reason_set(why, "%s", error_text(OHEM_NOMEM));
+        return -OHEM_NOMEM;
+    }
+    c->datasets = grown;
+    *out = &grown[c->dataset_count++];
+    **out = config_dataset_defaults;
+    memcpy((*out)->name, name, strlen(name) + 1);
+    return 0;
+}
+
+int config_new_job(struct config *c, const char *name, struct config_job **out, struct reason *why)
+{
+    struct config_job *grown;
+    int rc = check_new("job", name, find_job(c, name) != NULL, c->job_count, CONFIG_JOBS_MAX, why);
+
+    if (rc != 0)
+        return rc;
+    grown = realloc(c->jobs, (c->job_count + 1) * sizeof *grown);
+    if (grown == NULL) {
+        reason_set(why, "%s", error_text(OHEM_NOMEM));
+        return -OHEM_NOMEM;
+    }
+    c->jobs = grown;
+    *out = &grown[c->job_count++];
+    **out = config_job_defaults;
+    memcpy((*out)->settings.name, name, strlen(name) + 1);
+    return 0;
+}
+
+/* ---- defaults and the command line ---- */
+
+/* Systemd's, which may be a list, or that of the user's login, or the system's. */
+static int runtime_directory(char out[CONFIG_PATH_MAX], struct reason *why)
+{
+    const char *given = getenv("RUNTIME_DIRECTORY");
+    const char *login = getenv("XDG_RUNTIME_DIR");
+    int size;
+
+    if (given != NULL && given[0] != '\0')
+        size = snprintf(out, CONFIG_PATH_MAX, "%.*s", (int)strcspn(given, ":"), given);
+    else if (login != NULL && login[0] != '\0')
+        size = snprintf(out, CONFIG_PATH_MAX, "%s/ohemd", login);
+    else
+        size = snprintf(out, CONFIG_PATH_MAX, "/run/ohemd");
+    if (size < CONFIG_PATH_MAX)
+        return 0;
+    reason_set(why, "the runtime directory's path is %d bytes long, must be at most %d", size,
+               CONFIG_PATH_MAX - 1);
+    return -OHEM_CONFIG;
+}
+
+int config_init(struct config *c, struct reason *why)
+{
+    char runtime[CONFIG_PATH_MAX], path[CONFIG_PATH_MAX + sizeof "ipc:///status.sock"];
+    int rc = runtime_directory(runtime, why);
+
+    *c = config_defaults;
+    if (rc != 0)
+        return rc;
+    (void)snprintf(path, sizeof path, "ipc://%s/ohemd.sock", runtime);
+    rc = config_set(c, "listen", path, why);
+    if (rc != 0)
+        return rc;
+    (void)snprintf(path, sizeof path, "%s/status.sock", runtime);
+    return config_set(c, "status_socket", path, why);
+}
+
+void config_deinit(struct config *c)
+{
+    free(c->datasets);
+    free(c->jobs);
+    *c = config_defaults;
+}
+
+/* A value as somebody typed it in the working directory. */
+static int set_here(const struct config_setting *s, const char *value, void *base,
+                    struct reason *must)
+{
+    char folder[CONFIG_PATH_MAX];
+    int rc = config_value_parse(s, value, base, must);
+
+    if (rc != 0)
+        return rc;
+    if (getcwd(folder, sizeof folder) == NULL) {
+        reason_set(must, "the working directory: %s", strerror(errno));
+        return -OHEM_CONFIG;
+    }
+    return config_path_resolve(s->type, folder, (char *)base + s->offset, must);
+}
+
+int config_add_dataset(struct config *c, const char *path, struct reason *why)
+{
+    struct config_dataset *dataset = NULL;
+    struct config_job *job = NULL;
+    struct reason must = {""};
+    int rc = config_new_dataset(c, "default", &dataset, why);
+
+    if (rc == 0)
+        rc = config_new_job(c, "default", &job, why);
+    if (rc != 0)
+        return rc;
+    memcpy(job->dataset, "default", sizeof "default");
+    rc = set_here(config_find(CONFIG_DATASET, "path"), path, dataset, &must);
+    if (rc != 0)
+        reason_set(why, "data set '%.200s': %.200s", path, must.text);
+    return rc;
+}
+
+int config_set(struct config *c, const char *key, const char *value, struct reason *why)
+{
+    const struct config_setting *s = config_find(CONFIG_DAEMON, key);
+    struct reason must = {""};
+    int rc;
+
+    if (s == NULL) {
+        reason_set(why, "[daemon] unknown key '%.100s'", key);
+        return -OHEM_CONFIG;
+    }
+    rc = set_here(s, value, c, &must);
+    if (rc != 0)
+        reason_set(why, "[daemon] %s = %.200s: %.200s", key, value, must.text);
+    return rc;
+}
+
+/* ---- what must fit together ---- */
+
+static int check_socket_path(const char *key, const char *path, struct reason *why)
+{
+    size_t size = strlen(path);
+
+    if (size <= CONFIG_SOCKET_PATH_MAX)
+        return 0;
+    reason_set(why, "[daemon] %s: the socket's path is %zu bytes long, must be at most %d: %s", key,
+               size, CONFIG_SOCKET_PATH_MAX, path);
+    return -OHEM_CONFIG;
+}
+
+static int check_sockets(const struct config *c, struct reason *why)
+{
+    int rc = check_socket_path("status_socket", c->status_socket, why);
+
+    if (rc != 0)
+        return rc;
+    if (strncmp(c->listen, "ipc://", 6) == 0)
+        return check_socket_path("listen", c->listen + 6, why);
+    if (c->insecure_tcp)
+        return 0;
+    reason_set(why,
+               "[daemon] listen = %.200s: who reaches it can read the data and change the scores; "
+               "to allow that, set insecure_tcp = yes in [daemon]",
+               c->listen);
+    return -OHEM_CONFIG;
+}
+
+static int check_datasets(const struct config *c, struct reason *why)
+{
+    if (c->dataset_count == 0) {
+        reason_set(why, "no data set: give --dataset DIR, or a [dataset NAME] with its path");
+        return -OHEM_CONFIG;
+    }
+    for (size_t i = 0; i < c->dataset_count; i++) {
+        if (c->datasets[i].path[0] == '\0') {
+            reason_set(why, "[dataset %s] path is missing", c->datasets[i].name);
+            return -OHEM_CONFIG;
+        }
+    }
+    return 0;
+}
+
+static int add_default_job(struct config *c, struct reason *why)
+{
+    struct config_job *job = NULL;
+
+    if (c->job_count > 0)
+        return 0;
+    if (c->dataset_count == 1)
+        return config_new_job(c, "default", &job, why);
+    reason_set(why, "there are %zu data sets and no [job NAME] that says which to train on",
+               c->dataset_count);
+    return -OHEM_CONFIG;
+}
+
+static const char *nearest_dataset(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->dataset_count; i++)
+        if (config_is_near(name, c->datasets[i].name))
+            return c->datasets[i].name;
+    return NULL;
+}
+
+static int give_dataset(const struct config *c, struct config_job *job, struct reason *why)
+{
+    const struct config_dataset *dataset = find_dataset(c, job->dataset);
+    const char *name = job->settings.name, *nearest;
+
+    if (dataset == NULL && job->dataset[0] == '\0' && c->dataset_count == 1)
+        dataset = &c->datasets[0];
+    if (dataset != NULL) {
+        memcpy(job->dataset, dataset->name, sizeof job->dataset);
+        job->settings.dataset.number = (uint32_t)(dataset - c->datasets);
+        return 0;
+    }
+    nearest = nearest_dataset(c, job->dataset);
+    if (job->dataset[0] == '\0')
+        reason_set(why, "[job %s] dataset is missing: there are %zu data sets", name,
+                   c->dataset_count);
+    else if (nearest != NULL)
+        reason_set(why, "[job %s] dataset = %s: there is no such data set; did you mean '%s'?",
+                   name, job->dataset, nearest);
+    else
+        reason_set(why, "[job %s] dataset = %s: there is no [dataset %s]", name, job->dataset,
+                   job->dataset);
+    return -OHEM_CONFIG;
+}
+
+static int check_annealing(const struct job_settings *s, struct reason *why)
+{
+    const struct sampler_policy *p = &s->sampler;
+    double sum = p->warmup_epochs + p->anneal_in + p->anneal_out;
+
+    if (p->anneal_out > 0 && p->epochs == 0) {
+        reason_set(why, "[job %s] anneal_out = %g: needs epochs above 0, to know the end", s->name,
+                   p->anneal_out);
+        return -OHEM_CONFIG;
+    }
+    if (p->epochs > 0 && sum > p->epochs) {
+        reason_set(why,
+                   "[job %s] warmup_epochs + anneal_in + anneal_out = %g: must be at most "
+                   "epochs = %g",
+                   s->name, sum, p->epochs);
+        return -OHEM_CONFIG;
+    }
+    return 0;
+}
+
+int config_check(struct config *c, struct reason *why)
+{
+    int rc = check_sockets(c, why);
+
+    if (rc == 0)
+        rc = check_datasets(c, why);
+    if (rc == 0)
+        rc = add_default_job(c, why);
+    for (size_t i = 0; rc == 0 && i < c->job_count; i++) {
+        rc = give_dataset(c, &c->jobs[i], why);
+        if (rc == 0)
+            rc = check_annealing(&c->jobs[i].settings, why);
+    }
+    return rc;
+}
+
+/* ---- printing ---- */
+
+static void print_section(enum config_section section, const char *name, const void *base,
+                          FILE *out)
+{
+    (void)fprintf(out, "[%s%s%s]\n", config_section_name(section), name[0] == '\0' ? "" : " ",
+                  name);
+    for (size_t i = 0; i < config_setting_count; i++) {
+        if (config_settings[i].section != section)
+            continue;
+        (void)fprintf(out, "%s = ", config_settings[i].key);
+        (void)config_value_print(&config_settings[i], base, out);
+        (void)fputc('\n', out);
+    }
+}
+
+void config_print(const struct config *c, FILE *out)
+{
+    print_section(CONFIG_DAEMON, "", c, out);
+    for (size_t i = 0; i < c->dataset_count; i++) {
+        (void)fputc('\n', out);
+        print_section(CONFIG_DATASET, c->datasets[i].name, &c->datasets[i], out);
+    }
+    for (size_t i = 0; i < c->job_count; i++) {
+        (void)fputc('\n', out);
+        print_section(CONFIG_JOB, c->jobs[i].settings.name, &c->jobs[i], out);
+    }
+}
+
+static int print_default(const struct config_setting *s, FILE *out)
+{
+    const void *const bases[] = {&config_defaults, &config_dataset_defaults, &config_job_defaults};
+
+    if (s->default_shown != NULL)
+        return fprintf(out, "%s", s->default_shown);
+    return config_value_print(s, bases[s->section], out);
+}
+
+/* Columns of the table, in bytes. */
+#define COLUMN_KEY     19
+#define COLUMN_DEFAULT 25
+#define COLUMN_RANGE   34
+
+void config_print_table(FILE *out)
+{
+    static const char *const titles[] = {"[daemon]", "[dataset NAME]", "[job NAME]"};
+
+    (void)fprintf(out, "%-*s%-*s%-*s%s\n", COLUMN_KEY, "setting", COLUMN_DEFAULT, "default",
+                  COLUMN_RANGE, "range", "meaning");
+    for (size_t i = 0; i < config_setting_count; i++) {
+        const struct config_setting *s = &config_settings[i];
+        int size;
+
+        if (i == 0 || s->section != s[-1].section)
+            (void)fprintf(out, "\n%s\n", titles[s->section]);
+        (void)fprintf(out, "%-*s", COLUMN_KEY, s->key);
+        size = print_default(s, out);
+        (void)fprintf(out, "%*s", size < COLUMN_DEFAULT ? COLUMN_DEFAULT - size : 1, "");
+        size = config_range_print(s, out);
+        if (s->unit != NULL)
+            size += fprintf(out, " %s", s->unit);
+        (void)fprintf(out, "%*s%s\n", size < COLUMN_RANGE ? COLUMN_RANGE - size : 1, "",
+                      s->meaning);
+    }
+    (void)fputs("\nRUNTIME is $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR/ohemd, else /run/ohemd.\n",
+                out);
+}

@@ -1,0 +1,212 @@
+/* config_table.c - the table of settings and its defaults.
+ *
+ * The rows say what there is; config_value.c reads and prints one value by its row. The defaults
+ * lie in structs, those of the policies in the engine's headers, so the table repeats none of them.
+ */
+#include "config_table.h"
+
+#include <string.h>
+
+const struct config config_defaults = {
+    .socket_mode = 0660,
+    .log_level = LOG_LEVEL_INFO,
+    .sessions_max = 1024,
+    .gather_threads = 2,
+    .payload_bytes_max = 1u << 28,
+    .drain_ms = 10000,
+};
+
+const struct config_dataset config_dataset_defaults = {.immutable = false};
+
+const struct config_job config_job_defaults = {
+    .settings =
+        {
+            .lambda = 0.5,
+            .sampler = SAMPLER_POLICY_DEFAULT,
+            .selection = SELECTION_POLICY_DEFAULT,
+            .batch_size = 256,
+            .credit = 4,
+            .lease_ms = 120000,
+            .late_ms = 600000,
+        },
+};
+
+/* Indexed by the enums of log.h, sampler.h and selection.h. */
+static const char *const level_words[] = {
+#define LEVEL_WORD(name, word, priority) word,
+    LOG_LEVELS(LEVEL_WORD)
+#undef LEVEL_WORD
+        NULL,
+};
+static const char *const weight_words[] = {
+    [SAMPLER_HARD] = "hard",
+    [SAMPLER_RANK] = "rank",
+    [SAMPLER_UNIFORM] = "uniform",
+    [SAMPLER_UNIFORM + 1] = NULL,
+};
+static const char *const normalise_words[] = {
+    [SAMPLER_MEAN] = "mean",
+    [SAMPLER_MAX] = "max",
+    [SAMPLER_NONE] = "none",
+    [SAMPLER_NONE + 1] = NULL,
+};
+static const char *const select_words[] = {
+    [SELECTION_ALL] = "all",
+    [SELECTION_TOP] = "top",
+    [SELECTION_TOP + 1] = NULL,
+};
+
+#define SIZE_OF(type, field) sizeof(((type *)NULL)->field)
+#define AT(type, field)      .offset = offsetof(type, field), .size = SIZE_OF(type, field)
+#define DAEMON(name, field)  .section = CONFIG_DAEMON, .key = name, AT(struct config, field)
+#define DATASET(name, field) \
+    .section = CONFIG_DATASET, .key = name, AT(struct config_dataset, field)
+#define JOB(name, field)      .section = CONFIG_JOB, .key = name, AT(struct config_job, field)
+#define WHOLE(kind, from, to) .type = CONFIG_##kind, .min = (from), .max = (to)
+#define REAL(from, to)        .type = CONFIG_F64, .low = (from), .high = (to)
+#define SHARE                 .type = CONFIG_F64, .low = 0, .high = 1, .above_low = true
+#define WORD(list)            .type = CONFIG_WORD, .words = (list)
+#define EPOCHS_MAX            1e9
+#define DAY_MS                86400000u
+
+/* clang-format off: a table reads by its columns */
+const struct config_setting config_settings[] = {
+    {DAEMON("drain_ms", drain_ms), WHOLE(U64, 0, DAY_MS), .unit = "ms",
+     .meaning = "how long SIGTERM waits for the reports of batches that are out"},
+    {DAEMON("gather_threads", gather_threads), WHOLE(U32, 1, 64), .unit = "threads",
+     .meaning = "threads that copy records into batches"},
+    {DAEMON("insecure_tcp", insecure_tcp), .type = CONFIG_BOOL,
+     .meaning = "allow a tcp:// endpoint, which is open to all who reach it"},
+    {DAEMON("listen", listen), .type = CONFIG_ENDPOINT, .default_shown = "ipc://RUNTIME/ohemd.sock",
+     .meaning = "where trainers connect: ipc://PATH or tcp://HOST:PORT"},
+    {DAEMON("log_level", log_level), WORD(level_words),
+     .meaning = "what is below this is not written"},
+    {DAEMON("payload_bytes_max", payload_bytes_max), WHOLE(U64, 1, MESSAGE_PAYLOAD_BYTES_MAX),
+     .unit = "bytes", .meaning = "records of one batch together: K times the largest"},
+    {DAEMON("sessions_max", sessions_max), WHOLE(U32, 1, 4096), .unit = "sessions",
+     .meaning = "trainers connected at once, of all jobs"},
+    {DAEMON("socket_mode", socket_mode), WHOLE(MODE, 0, 0777), .unit = "octal",
+     .meaning = "who may use the Unix sockets, as file permissions"},
+    {DAEMON("status_socket", status_socket), .type = CONFIG_PATH,
+     .default_shown = "RUNTIME/status.sock",
+     .meaning = "path of the Unix socket that ohemctl and curl ask"},
+
+    {DATASET("database", database), .type = CONFIG_TEXT, .default_shown = "(the main one)",
+     .meaning = "a named sub-database of the LMDB environment"},
+    {DATASET("immutable", immutable), .type = CONFIG_BOOL,
+     .meaning = "nobody writes to it: open it without the lock file"},
+    {DATASET("path", path), .type = CONFIG_PATH, .default_shown = "(needed)",
+     .meaning = "an LMDB folder, or a data file"},
+
+    {JOB("alpha", settings.sampler.alpha), REAL(0, 8), .default_shown = "1, or 0.7 with rank",
+     .meaning = "how sharply weight prefers hard instances: its exponent"},
+    {JOB("anneal_in", settings.sampler.anneal_in), REAL(0, EPOCHS_MAX), .unit = "epochs",
+     .meaning = "after the warm-up the bias rises over so long"},
+    {JOB("anneal_out", settings.sampler.anneal_out), REAL(0, EPOCHS_MAX), .unit = "epochs",
+     .meaning = "before the end of `epochs` the bias falls over so long"},
+    {JOB("batch_size", settings.batch_size), WHOLE(U32, 1, MESSAGE_BATCH_SIZE_MAX),
+     .unit = "instances", .meaning = "K, for trainers that ask for none"},
+    {JOB("beta", settings.sampler.beta), REAL(0, 1),
+     .meaning = "how far the weights (N p)^-beta undo the bias: 0 not, 1 wholly"},
+    {JOB("credit", settings.credit), WHOLE(U32, 1, MESSAGE_CREDIT_MAX), .unit = "batches",
+     .meaning = "batches a trainer may hold at once, when it does not say"},
+    {JOB("dataset", dataset), .type = CONFIG_NAME, .default_shown = "(the only one)",
+     .meaning = "which [dataset NAME] it trains on"},
+    {JOB("epochs", settings.sampler.epochs), REAL(0, EPOCHS_MAX), .unit = "epochs",
+     .meaning = "length of the run, for anneal_out; 0: endless"},
+    {JOB("keep", settings.selection.keep_ratio), SHARE,
+     .meaning = "share of the batch that is selected"},
+    {JOB("keep_count", settings.selection.keep_count), WHOLE(U32, 0, MESSAGE_BATCH_SIZE_MAX),
+     .unit = "instances", .meaning = "number of instances selected; 0: use keep"},
+    {JOB("lambda", settings.lambda), SHARE,
+     .meaning = "how fast a score follows the losses: h += lambda * (loss - h)"},
+    {JOB("late_ms", settings.late_ms), WHOLE(U64, 0, DAY_MS), .unit = "ms",
+     .meaning = "how long after its lease a report still reaches the scores"},
+    {JOB("lease_ms", settings.lease_ms), WHOLE(U64, 100, DAY_MS), .unit = "ms",
+     .meaning = "how long a trainer may hold a batch without a report"},
+    {JOB("min_keep", settings.selection.min_keep), WHOLE(U32, 1, MESSAGE_BATCH_SIZE_MAX),
+     .unit = "instances", .meaning = "at least so many are selected"},
+    {JOB("normalise", settings.sampler.normalise), WORD(normalise_words),
+     .meaning = "a batch's weights have this mean or max 1"},
+    {JOB("redraws", settings.sampler.redraws), WHOLE(U32, 0, 64), .unit = "draws",
+     .meaning = "with unique: tries before a hard slot falls to coverage"},
+    {JOB("rho", settings.sampler.rho), SHARE,
+     .meaning = "share of coverage slots; the rest is drawn by hardness"},
+    {JOB("seed", settings.seed), WHOLE(U64, 0, UINT64_MAX),
+     .meaning = "of all that is drawn at random"},
+    {JOB("select", settings.selection.rule), WORD(select_words),
+     .meaning = "what is back-propagated: the hardest, or all"},
+    {JOB("unique", settings.sampler.unique), .type = CONFIG_BOOL,
+     .meaning = "no instance twice in a batch"},
+    {JOB("warmup_epochs", settings.sampler.warmup_epochs), REAL(0, EPOCHS_MAX), .unit = "epochs",
+     .meaning = "no bias before"},
+    {JOB("weight", settings.sampler.weight), WORD(weight_words),
+     .meaning = "hard draws by score^alpha, by rank^-alpha, or all alike"},
+};
+/* clang-format on */
+
+const size_t config_setting_count = sizeof config_settings / sizeof config_settings[0];
+
+const char *config_section_name(enum config_section section)
+{
+    static const char *const names[] = {"daemon", "dataset", "job"};
+
+    return names[section];
+}
+
+const struct config_setting *config_find(enum config_section section, const char *key)
+{
+    for (size_t i = 0; i < config_setting_count; i++)
+        if (config_settings[i].section == section && strcmp(config_settings[i].key, key) == 0)
+            return &config_settings[i];
+    return NULL;
+}
+
+/* Levenshtein's distance, one row at a time; texts longer than a key can be are just far. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t row[MESSAGE_NAME_BYTES_MAX + 1];
+    size_t columns = strlen(b);
+
+    if (columns > MESSAGE_NAME_BYTES_MAX)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= columns; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i] != '\0'; i++) {
+        size_t diagonal = row[0];
+
+        row[0] = i + 1;
+        for (size_t j = 0; j < columns; j++) {
+            size_t change = diagonal + (a[i] != b[j]);
+            size_t other = 1 + (row[j] < row[j + 1] ? row[j] : row[j + 1]);
+
+            diagonal = row[j + 1];
+            row[j + 1] = change < other ? change : other;
+        }
+    }
+    return row[columns];
+}
+
+bool config_is_near(const char *a, const char *b)
+{
+    size_t distance = edit_distance(a, b);
+
+    return distance <= 2 && 2 * distance < strlen(b);
+}
+
+const char *config_nearest_key(enum config_section section, const char *key)
+{
+    const char *nearest = NULL;
+    size_t best = SIZE_MAX;
+
+    for (size_t i = 0; i < config_setting_count; i++) {
+        const struct config_setting *s = &config_settings[i];
+        size_t distance = s->section == section ? edit_distance(key, s->key) : SIZE_MAX;
+
+        if (distance < best && config_is_near(key, s->key)) {
+            nearest = s->key;
+            best = distance;
+        }
+    }
+    return nearest;
+}

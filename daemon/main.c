@@ -1,0 +1,319 @@
+/* main.c - ohemd: puts the parts together and runs the loop.
+ *
+ * Start is all or nothing: the configuration is checked, the data sets are opened, then the sockets
+ * are bound, and only then is anybody told that we are ready. The end is one path too: drain, close
+ * what runs on the loop, run it until it is empty, free. Errors become one line and an exit code.
+ */
+#include "../proto/error.h"
+#include "config.h"
+#include "dataset.h"
+#include "log.h"
+#include "notify.h"
+#include "options.h"
+#include "server.h"
+#include "status.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define EXIT_FAILED     1 /* the machine or a data set */
+#define EXIT_CONFIG     2 /* wrong options or configuration */
+#define STATUS_EVERY_MS 5000
+#define RUNTIME_MODE    0750
+#define PERMISSIONS_ALL 0777
+
+struct daemon {
+    struct config config;
+    struct dataset *datasets[CONFIG_DATASETS_MAX];
+    uv_loop_t loop;
+    struct server *server;
+    struct status *status;
+    uv_signal_t terminate, interrupt;
+    uv_timer_t rates, watchdog;
+    bool ending;                         /* a signal came */
+    uint64_t rates_ms, batches, reports; /* when the rates were last looked at, and then */
+};
+
+/* ---- data sets ---- */
+
+static void progress_cb(void *ctx, uint64_t done, uint64_t total)
+{
+    const struct config_dataset *dataset = ctx;
+
+    log_info("dataset", "scanning name=%s done=%" PRIu64 " total=%" PRIu64 " percent=%.0f",
+             dataset->name, done, total, total == 0 ? 100.0 : 100.0 * (double)done / (double)total);
+}
+
+static int open_dataset(struct config_dataset *settings, struct dataset **out, struct reason *why)
+{
+    uint64_t began_ns = uv_hrtime();
+    int rc = dataset_open(settings->path, settings->database, settings->immutable, out, why,
+                          progress_cb, settings);
+
+    if (rc != 0)
+        return rc;
+    log_info("dataset",
+             "opened name=%s path=\"%s\" instances=%" PRIu64 " bytes=%" PRIu64
+             " record_bytes=%" PRIu64 " seconds=%.3f",
+             settings->name, settings->path, dataset_count(*out), dataset_bytes(*out),
+             dataset_record_bytes(*out), (double)(uv_hrtime() - began_ns) / 1e9);
+    return 0;
+}
+
+static int open_datasets(struct daemon *d, struct reason *why)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < d->config.dataset_count; i++)
+        rc = open_dataset(&d->config.datasets[i], &d->datasets[i], why);
+    return rc;
+}
+
+static void close_datasets(struct daemon *d)
+{
+    for (size_t i = 0; i < d->config.dataset_count; i++)
+        dataset_close(d->datasets[i]);
+}
+
+static void log_jobs(const struct config *c)
+{
+    for (size_t i = 0; i < c->job_count; i++) {
+        const struct job_settings *s = &c->jobs[i].settings;
+
+        log_info("job",
+                 "ready name=%s dataset=%s seed=%" PRIu64 " batch_size=%" PRIu32 " rho=%g alpha=%g"
+                 " beta=%g lambda=%g lease_ms=%" PRIu64,
+                 s->name, c->jobs[i].dataset, s->seed, s->batch_size, s->sampler.rho,
+                 s->sampler.alpha, s->sampler.beta, s->lambda, s->lease_ms);
+    }
+}
+
+/* ---- the end ---- */
+
+static void close_cb(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    status_close(d->status);
+    server_close(d->server);
+    uv_close((uv_handle_t *)&d->terminate, NULL);
+    uv_close((uv_handle_t *)&d->interrupt, NULL);
+    uv_close((uv_handle_t *)&d->rates, NULL);
+    uv_close((uv_handle_t *)&d->watchdog, NULL);
+}
+
+/* The first signal asks, the second one insists. */
+static void signal_cb(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+
+    if (d->ending)
+        _exit(128 + number);
+    d->ending = true;
+    log_info("main", "draining signal=%d drain_ms=%" PRIu64, number, d->config.drain_ms);
+    notify_stopping("draining");
+    server_drain(d->server, close_cb, d);
+}
+
+/* ---- while it runs ---- */
+
+static uint64_t count_reports(struct server *s)
+{
+    uint64_t sum = 0;
+    const struct job *j;
+
+    TAILQ_FOREACH(j, &server_engine(s)->jobs, of_engine)
+    sum += j->metrics.reports_applied;
+    return sum;
+}
+
+static void rates_cb(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    uint64_t now_ms = uv_now(&d->loop), batches = server_timing(d->server)->batches;
+    uint64_t reports = count_reports(d->server);
+    double seconds = (double)(now_ms - d->rates_ms) / 1000;
+
+    if (now_ms > d->rates_ms && !d->ending)
+        notify_status(
+            "%zu sessions, %.0f batches/s, %.0f reports/s", server_engine(d->server)->session_count,
+            (double)(batches - d->batches) / seconds, (double)(reports - d->reports) / seconds);
+    d->rates_ms = now_ms;
+    d->batches = batches;
+    d->reports = reports;
+}
+
+static void watchdog_cb(uv_timer_t *timer)
+{
+    (void)timer;
+    notify_watchdog();
+}
+
+/* Our own handles. libuv's init and start of these cannot fail but for a signal. */
+static int start_handles(struct daemon *d, struct reason *why)
+{
+    uint64_t watchdog_ms = notify_watchdog_ms();
+    int rc;
+
+    (void)uv_timer_init(&d->loop, &d->rates);
+    (void)uv_timer_init(&d->loop, &d->watchdog);
+    (void)uv_signal_init(&d->loop, &d->terminate);
+    (void)uv_signal_init(&d->loop, &d->interrupt);
+    d->rates.data = d->terminate.data = d->interrupt.data = d;
+    d->rates_ms = uv_now(&d->loop);
+    (void)uv_timer_start(&d->rates, rates_cb, STATUS_EVERY_MS, STATUS_EVERY_MS);
+    if (watchdog_ms > 0)
+        (void)uv_timer_start(&d->watchdog, watchdog_cb, 0, watchdog_ms);
+    rc = uv_signal_start(&d->terminate, signal_cb, SIGTERM);
+    if (rc == 0)
+        rc = uv_signal_start(&d->interrupt, signal_cb, SIGINT);
+    if (rc == 0)
+        return 0;
+    reason_set(why, "cannot catch signals: %s", uv_strerror(rc));
+    return -OHEM_SYSTEM;
+}
+
+/* ---- start ---- */
+
+/* The folder of a socket, when only that level is missing (systemd makes it for a service). */
+static int make_folder_of(const char *socket, struct reason *why)
+{
+    char copy[CONFIG_PATH_MAX];
+    const char *folder;
+
+    memcpy(copy, socket, strlen(socket) + 1);
+    folder = dirname(copy);
+    if (mkdir(folder, RUNTIME_MODE) == 0 || errno == EEXIST)
+        return 0;
+    reason_set(why, "cannot make the folder %s for a socket: %s", folder, strerror(errno));
+    return -OHEM_SYSTEM;
+}
+
+static int make_folders(const struct config *c, struct reason *why)
+{
+    int rc = make_folder_of(c->status_socket, why);
+
+    if (rc == 0 && strncmp(c->listen, "ipc:///", 7) == 0)
+        rc = make_folder_of(c->listen + 6, why);
+    return rc;
+}
+
+/* The size of libuv's pool is read from the environment, at its first use. */
+static int set_gather_threads(uint32_t threads, struct reason *why)
+{
+    char text[16];
+
+    (void)snprintf(text, sizeof text, "%" PRIu32, threads);
+    if (setenv("UV_THREADPOOL_SIZE", text, 1) == 0)
+        return 0;
+    reason_set(why, "%s", error_text(OHEM_NOMEM));
+    return -OHEM_NOMEM;
+}
+
+/* From the configuration to an empty machine that could take sockets. */
+static int prepare(struct daemon *d, struct reason *why)
+{
+    int rc = set_gather_threads(d->config.gather_threads, why);
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (rc == 0)
+        rc = make_folders(&d->config, why);
+    if (rc == 0)
+        rc = open_datasets(d, why);
+    /* between bind() and chmod() a socket must not be more open than after it */
+    (void)umask(PERMISSIONS_ALL & ~(mode_t)d->config.socket_mode);
+    return rc;
+}
+
+/* Serve on the loop until a signal ends it. */
+static int serve(struct daemon *d, struct reason *why)
+{
+    int rc = server_new(&d->loop, &d->config, d->datasets, &d->server, why);
+
+    if (rc != 0)
+        return rc;
+    rc = status_new(&d->loop, &d->config, d->server, &d->status, why);
+    if (rc != 0)
+        goto err_after_server;
+    rc = start_handles(d, why);
+    if (rc == 0) {
+        log_jobs(&d->config);
+        log_info("main", "ready version=%s listen=%s status=\"%s\"", OHEMD_VERSION,
+                 d->config.listen, d->config.status_socket);
+        notify_ready("serving");
+    } else {
+        close_cb(d);
+    }
+    (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+    status_free(d->status);
+    server_free(d->server);
+    return rc;
+
+err_after_server:
+    server_close(d->server);
+    (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+    server_free(d->server);
+    return rc;
+}
+
+static int run(struct daemon *d, struct reason *why)
+{
+    int rc;
+
+    log_set_level(d->config.log_level);
+    rc = prepare(d, why);
+    if (rc != 0)
+        goto end;
+    rc = uv_loop_init(&d->loop);
+    if (rc != 0) {
+        reason_set(why, "cannot make a loop: %s", uv_strerror(rc));
+        rc = -OHEM_SYSTEM;
+        goto end;
+    }
+    rc = serve(d, why);
+    (void)uv_loop_close(&d->loop);
+end:
+    close_datasets(d);
+    return rc;
+}
+
+/* One line. On a terminal without the time: somebody waits for it there. */
+static int complain(int rc, const struct reason *why)
+{
+    const char *text = why->text[0] != '\0' ? why->text : error_text(rc);
+
+    if (log_is_journal())
+        log_error("main", "%s", text);
+    else
+        (void)fprintf(stderr, "ohemd: %s\n", text);
+    return rc == -OHEM_INVALID || rc == -OHEM_CONFIG ? EXIT_CONFIG : EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    static struct daemon d;
+    enum options_action action = OPTIONS_ANSWERED;
+    struct reason why = {""};
+    int rc = options_read(argc, argv, &action, &d.config, &why);
+
+    if (rc != 0)
+        return complain(rc, &why);
+    if (action == OPTIONS_RUN)
+        rc = run(&d, &why);
+    else if (action == OPTIONS_CHECK)
+        (void)puts("the configuration is valid");
+    else if (action == OPTIONS_PRINT)
+        config_print(&d.config, stdout);
+    if (action == OPTIONS_RUN && rc == 0)
+        log_info("main", "ended");
+    config_deinit(&d.config);
+    return rc == 0 ? EXIT_SUCCESS : complain(rc, &why);
+}

@@ -1,0 +1,247 @@
+/* layout.c - how each message lies on the wire; see layout.h.
+ *
+ * The order of a table is the order of the wire: append, never insert (message.h says how to change
+ * a message).
+ */
+#include "layout.h"
+
+#include "error.h"
+
+#include <inttypes.h>
+
+#define FIELD(field_kind, m, f, low, high, high_name) \
+    { \
+        .name = #f, .kind = FIELD_##field_kind, .offset = offsetof(struct message, m.f), \
+        .min = (low), .max = (high), .limit = (high_name) \
+    }
+#define ANY_U32(m, f)           FIELD(U32, m, f, 0, UINT32_MAX, NULL)
+#define ANY_U64(m, f)           FIELD(U64, m, f, 0, UINT64_MAX, NULL)
+#define LIMITED(m, f, low, max) FIELD(U32, m, f, low, max, #max)
+#define FLOAT(m, f)             FIELD(F32, m, f, 0, 0, NULL)
+#define STRING(m, f, max)       FIELD(TEXT, m, f, 0, max, #max)
+#define SESSION_KEY(m)          FIELD(KEY, m, key, 0, 0, NULL)
+#define BATCH_TOKEN(m)          FIELD(TOKEN, m, token, 0, 0, NULL)
+
+#define COLUMN(m, f, bytes, counted_by, extra, max, max_name) \
+    { \
+        .name = #f, .offset = offsetof(struct message, m.f), .element_bytes = (bytes), \
+        .count_field = (counted_by), .count_extra = (extra), .bytes_max = (max), \
+        .limit = (max_name) \
+    }
+#define COUNTED(m, f, type, counted_by, extra) \
+    COLUMN(m, f, sizeof(type), counted_by, extra, MESSAGE_FRAME_BYTES_MAX, \
+           "MESSAGE_FRAME_BYTES_MAX")
+#define UNCOUNTED(m, f, type, max, max_name) \
+    COLUMN(m, f, sizeof(type), LAYOUT_NO_COUNT, 0, max, max_name)
+
+static const struct layout_field hello_fields[] = {
+    ANY_U32(hello, major),
+    ANY_U32(hello, minor),
+    SESSION_KEY(hello),
+    STRING(hello, job, MESSAGE_NAME_BYTES_MAX),
+    LIMITED(hello, rank, 0, MESSAGE_RANK_MAX),
+    LIMITED(hello, batch_size, 0, MESSAGE_BATCH_SIZE_MAX),
+    LIMITED(hello, credit, 0, MESSAGE_CREDIT_MAX),
+    STRING(hello, agent, MESSAGE_AGENT_BYTES_MAX),
+};
+static const struct layout_column hello_columns[] = {
+    UNCOUNTED(hello, held, struct token, MESSAGE_CREDIT_MAX * sizeof(struct token),
+              "MESSAGE_CREDIT_MAX tokens of 16 bytes"),
+};
+
+static const struct layout_field welcome_fields[] = {
+    ANY_U32(welcome, major),
+    ANY_U32(welcome, minor),
+    ANY_U64(welcome, boot),
+    ANY_U64(welcome, session),
+    STRING(welcome, job, MESSAGE_NAME_BYTES_MAX),
+    FIELD(U64, welcome, instance_count, 1, UINT64_MAX, NULL),
+    ANY_U64(welcome, record_bytes),
+    ANY_U64(welcome, record_bytes_max),
+    ANY_U64(welcome, generation),
+    LIMITED(welcome, batch_size, 1, MESSAGE_BATCH_SIZE_MAX),
+    LIMITED(welcome, credit, 1, MESSAGE_CREDIT_MAX),
+    ANY_U64(welcome, lease_ms),
+};
+
+static const struct layout_field credit_fields[] = {SESSION_KEY(credit), BATCH_TOKEN(credit)};
+
+enum { BATCH_COUNT = 2 }; /* its place in the next table */
+static const struct layout_field batch_fields[] = {
+    BATCH_TOKEN(batch),
+    ANY_U64(batch, epoch),
+    LIMITED(batch, count, 1, MESSAGE_BATCH_SIZE_MAX),
+    LIMITED(batch, coverage_count, 0, MESSAGE_BATCH_SIZE_MAX),
+    ANY_U64(batch, record_bytes),
+    ANY_U64(batch, lease_ms),
+};
+static const struct layout_column batch_columns[] = {
+    COUNTED(batch, ids, uint64_t, BATCH_COUNT, 0),
+    COUNTED(batch, probabilities, float, BATCH_COUNT, 0),
+    COUNTED(batch, weights, float, BATCH_COUNT, 0),
+    COUNTED(batch, offsets, uint64_t, BATCH_COUNT, 1),
+    UNCOUNTED(batch, payload, uint8_t, MESSAGE_PAYLOAD_BYTES_MAX, "MESSAGE_PAYLOAD_BYTES_MAX"),
+};
+
+enum { LOSS_COUNT = 3 };
+static const struct layout_field loss_fields[] = {
+    SESSION_KEY(loss),
+    BATCH_TOKEN(loss),
+    FIELD(U64, loss, seq, 1, UINT64_MAX, NULL),
+    {"count", FIELD_SIZE, offsetof(struct message, loss.losses.count), 1, MESSAGE_BATCH_SIZE_MAX,
+     "MESSAGE_BATCH_SIZE_MAX"}, /* the vector's own */
+};
+static const struct layout_column loss_columns[] = {
+    COUNTED(loss, losses, float, LOSS_COUNT, 0),
+};
+
+enum { SELECTION_KEPT_COUNT = 9 };
+static const struct layout_field selection_fields[] = {
+    BATCH_TOKEN(selection),
+    ANY_U64(selection, seq),
+    ANY_U64(selection, lsn),
+    ANY_U32(selection, flags),
+    LIMITED(selection, nonfinite_count, 0, MESSAGE_BATCH_SIZE_MAX),
+    LIMITED(selection, all.count, 0, MESSAGE_BATCH_SIZE_MAX),
+    FLOAT(selection, all.mean),
+    FLOAT(selection, all.min),
+    FLOAT(selection, all.max),
+    LIMITED(selection, kept.count, 0, MESSAGE_BATCH_SIZE_MAX),
+    FLOAT(selection, kept.mean),
+    FLOAT(selection, kept.min),
+    FLOAT(selection, kept.max),
+};
+static const struct layout_column selection_columns[] = {
+    COUNTED(selection, indices, uint32_t, SELECTION_KEPT_COUNT, 0),
+    COUNTED(selection, weights, float, SELECTION_KEPT_COUNT, 0),
+};
+
+static const struct layout_field ping_fields[] = {SESSION_KEY(ping), ANY_U64(ping, nonce)};
+static const struct layout_field pong_fields[] = {ANY_U64(pong, nonce), ANY_U64(pong, boot)};
+static const struct layout_field bye_fields[] = {
+    SESSION_KEY(bye),
+    STRING(bye, text, MESSAGE_TEXT_BYTES_MAX),
+};
+static const struct layout_field error_fields[] = {
+    FIELD(U32, error, code, 1, INT32_MAX, NULL), /* an int in C, of either sign */
+    ANY_U32(error, about),
+    BATCH_TOKEN(error),
+    STRING(error, text, MESSAGE_TEXT_BYTES_MAX),
+};
+
+/* Record i is payload[offsets[i] .. offsets[i+1]), all of record_bytes if that is not 0. */
+static int check_batch(const struct message *m, struct reason *why)
+{
+    const struct message_batch *b = &m->batch;
+    uint64_t end = vector_u64(b->offsets, 0);
+
+    if (b->coverage_count > b->count) {
+        reason_set(why,
+                   "BATCH: coverage_count is %" PRIu32 "; at most count %" PRIu32 " is allowed",
+                   b->coverage_count, b->count);
+        return -OHEM_MALFORMED;
+    }
+    if (end != 0) {
+        reason_set(why, "BATCH: offsets[0] is %" PRIu64 "; the first record begins at 0", end);
+        return -OHEM_MALFORMED;
+    }
+    for (uint32_t i = 0; i < b->count; i++) {
+        uint64_t begin = end;
+
+        end = vector_u64(b->offsets, i + 1);
+        if (end < begin || end > b->payload.count) {
+            reason_set(why,
+                       "BATCH: offsets[%" PRIu32 "] is %" PRIu64 "; %" PRIu64
+                       "..%zu (the payload's "
+                       "size) is allowed",
+                       i + 1, end, begin, b->payload.count);
+            return -OHEM_MALFORMED;
+        }
+        if (b->record_bytes != 0 && end - begin != b->record_bytes) {
+            reason_set(why,
+                       "BATCH: offsets give record %" PRIu32 " %" PRIu64 " bytes; record_bytes is "
+                       "%" PRIu64,
+                       i, end - begin, b->record_bytes);
+            return -OHEM_MALFORMED;
+        }
+    }
+    if (end != b->payload.count) {
+        reason_set(why, "BATCH: offsets end at %" PRIu64 "; the payload has %zu bytes", end,
+                   b->payload.count);
+        return -OHEM_MALFORMED;
+    }
+    return 0;
+}
+
+/* Indices ascend and lie below K, which is the finite losses and the others. */
+static int check_selection(const struct message *m, struct reason *why)
+{
+    const struct message_selection *s = &m->selection;
+    uint64_t batch_size = (uint64_t)s->all.count + s->nonfinite_count;
+    uint64_t low = 0;
+
+    if (s->kept.count > s->all.count) {
+        reason_set(why,
+                   "SELECTION: kept.count is %" PRIu32 "; at most all.count %" PRIu32 " is allowed",
+                   s->kept.count, s->all.count);
+        return -OHEM_MALFORMED;
+    }
+    for (uint32_t i = 0; i < s->kept.count; i++) {
+        uint32_t index = vector_u32(s->indices, i);
+
+        if (index < low || index >= batch_size) {
+            reason_set(why,
+                       "SELECTION: indices[%" PRIu32 "] is %" PRIu32 "; they ascend, so at least "
+                       "%" PRIu64 " and below %" PRIu64 " is allowed",
+                       i, index, low, batch_size);
+            return -OHEM_MALFORMED;
+        }
+        low = (uint64_t)index + 1;
+    }
+    return 0;
+}
+
+#define FIELDS(m) .fields = m##_fields, .field_count = sizeof m##_fields / sizeof m##_fields[0]
+#define COLUMNS(m) \
+    .columns = m##_columns, .column_count = sizeof m##_columns / sizeof m##_columns[0]
+
+static const struct layout layouts[] = {
+    {.type = MESSAGE_HELLO, FIELDS(hello), COLUMNS(hello), .versioned = true},
+    {.type = MESSAGE_WELCOME, FIELDS(welcome), .versioned = true},
+    {.type = MESSAGE_CREDIT, FIELDS(credit)},
+    {.type = MESSAGE_BATCH, FIELDS(batch), COLUMNS(batch), .check = check_batch},
+    {.type = MESSAGE_LOSS, FIELDS(loss), COLUMNS(loss)},
+    {.type = MESSAGE_SELECTION, FIELDS(selection), COLUMNS(selection), .check = check_selection},
+    {.type = MESSAGE_PING, FIELDS(ping)},
+    {.type = MESSAGE_PONG, FIELDS(pong)},
+    {.type = MESSAGE_BYE, FIELDS(bye)},
+    {.type = MESSAGE_ERROR, FIELDS(error)},
+};
+
+/* The types are numbered from 1 without a gap, and the table is in their order. */
+const struct layout *layout_find(uint64_t type)
+{
+    return type >= 1 && type <= sizeof layouts / sizeof layouts[0] ? &layouts[type - 1] : NULL;
+}
+
+/* An integer field's value, whatever its width. */
+uint64_t layout_load(const struct layout_field *f, const struct message *m)
+{
+    const char *at = (const char *)m + f->offset;
+
+    if (f->kind == FIELD_U32)
+        return *(const uint32_t *)at;
+    return f->kind == FIELD_U64 ? *(const uint64_t *)at : *(const size_t *)at;
+}
+
+void layout_store(const struct layout_field *f, struct message *m, uint64_t value)
+{
+    char *at = (char *)m + f->offset;
+
+    if (f->kind == FIELD_U32)
+        *(uint32_t *)at = (uint32_t)value;
+    else if (f->kind == FIELD_U64)
+        *(uint64_t *)at = value;
+    else
+        *(size_t *)at = (size_t)value;
+}
