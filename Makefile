@@ -109,7 +109,7 @@ $(O)/ohemd: $(call objs,daemon/main.c) $(O)/libdaemon.a $(O)/libengine.a $(O)/li
 $(O)/ohemctl: $(call objs,$(CTL_SRC)) $(O)/libproto.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_CTL) msgpack) -lm
 $(O)/ohem-import: $(call objs,$(IMPORT_SRC)) $(O)/libproto.a
-	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_IMPORT) msgpack) -lm
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_IMPORT)) -lm
 
 # The library: shared with a soname and a symbol map, static with its own objects in one archive.
 $(O)/libohem.so.$(SOVERSION): $(call objs,$(CLIENT_SRC) $(PROTO_SRC)) client/libohem.map
@@ -222,7 +222,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libzmq3-dev liblmdb-dev libuv1-dev l
   zlib1g-dev libcurl4-openssl-dev
 DEPS_DEMO  := $(DEPS_BUILD) libopenblas-dev dataset-fashion-mnist
 DEPS_CHECK := $(DEPS_BUILD) libcmocka-dev valgrind clang libclang-rt-14-dev python3 python3-zmq \
-  python3-msgpack python3-numpy python3-lmdb curl git
+  python3-msgpack python3-numpy python3-lmdb dataset-fashion-mnist curl git
 DEPS_BENCH := $(DEPS_BUILD)
 DEPS_LINT  := $(DEPS_BUILD) libcmocka-dev libopenblas-dev clang-format clang-tidy cppcheck shellcheck git
 

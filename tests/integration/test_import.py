@@ -339,7 +339,8 @@ def idx_files_that_are_cut_or_lie_are_refused():
     image_bytes = pathlib.Path("images").read_bytes()
     raw = gzip.decompress(image_bytes)
     for data, says in (
-            (image_bytes[:-200], ["images: offset ", "it ends there"]), (image_bytes[:-4], ["images: offset ", "it ends there"]),
+            (image_bytes[:-200], ["images: offset ", "it ends there"]),
+            (image_bytes[:-4], ["images: offset ", "it ends there"]),
             (image_bytes[:-8] + b"\0" * 8, ["images: offset ", "incorrect data check"]),
             (raw[:-1], ["offset 1015: it ends there", "claims 50 x 20 bytes"]),
             (raw + b"x", ["offset 1016: goes on behind"]), (raw[:10], ["offset 10: ends within the 3"]),
@@ -502,7 +503,8 @@ def a_target_that_exists_is_never_touched():
     pathlib.Path("file").write_text("precious", encoding="utf-8")
     pathlib.Path("link").symlink_to("nowhere")
     for target in ("folder", "folder/", "file", "link", ".", "/"):
-        bad("idx", "images", "labels", target, says=[f"target '{target if target == '/' else target.rstrip('/')}' exists"])
+        shown = target.rstrip("/") or "/"
+        bad("idx", "images", "labels", target, says=[f"target '{shown}' exists"])
     assert os.listdir("folder") == []
     bad("idx", "images", "labels", "no/such/out", says=["No such file"])
     pathlib.Path("out.importing").mkdir()
