@@ -80,6 +80,7 @@ FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
 objs = $(patsubst %.c,$(O)/%.o,$(1))
 
 PROGRAMS := $(O)/ohemd $(O)/ohemctl $(O)/ohem-import
+DEMO     := $(O)/ohem-demo
 LIBRARY  := $(O)/libohem.so.$(SOVERSION) $(O)/libohem.a $(O)/ohem.pc
 
 .PHONY: all
@@ -139,7 +140,7 @@ $(O)/tests/unit/test_alloc: TEST_LDFLAGS = $(ALLOC_LDFLAGS)
 $(O)/tests/property/test_attribution: TEST_LDFLAGS = -Wl,--wrap=hardness_report
 
 .PHONY: tests check check-quick
-tests: all $(UNIT_BIN) $(INTEG_BIN)
+tests: all $(UNIT_BIN) $(INTEG_BIN) $(DEMO)
 
 CHECK = python3 tests/lib/run.py --build $(BUILD)
 # One flavour when T or SAN is given; else the plain build and every sanitizer (tests/lib/run.py has
@@ -158,7 +159,6 @@ endif
 # ---- the rest ----------------------------------------------------------------------------------
 
 .PHONY: demo bench lint install clean format
-DEMO := $(O)/ohem-demo
 $(DEMO): $(call objs,$(DEMO_SRC)) $(O)/libohem.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_CLIENT) $(PKG_DEMO) zlib) -lm
 demo: deps-demo
@@ -222,7 +222,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libzmq3-dev liblmdb-dev libuv1-dev l
   zlib1g-dev libcurl4-openssl-dev
 DEPS_DEMO  := $(DEPS_BUILD) libopenblas-dev dataset-fashion-mnist
 DEPS_CHECK := $(DEPS_BUILD) libcmocka-dev valgrind clang libclang-rt-14-dev python3 python3-zmq \
-  python3-msgpack python3-numpy python3-lmdb dataset-fashion-mnist curl git
+  python3-msgpack python3-numpy python3-lmdb dataset-fashion-mnist libopenblas-dev curl git
 DEPS_BENCH := $(DEPS_BUILD)
 DEPS_LINT  := $(DEPS_BUILD) libcmocka-dev libopenblas-dev clang-format clang-tidy cppcheck shellcheck git
 

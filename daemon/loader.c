@@ -20,6 +20,8 @@ struct slot {
     struct loader *loader;
     uv_work_t work;
     atomic_int refs; /* 0: free */
+    uint64_t ticket; /* the order of loader_gather() */
+    bool gathered;   /* records are there, not yet handed to ready_cb */
     uint32_t *ids;   /* as the engine has them; the message's are 64 bits wide */
     unsigned char *vectors, *payload;
     size_t ids_capacity, vectors_capacity, payload_capacity; /* bytes */
@@ -29,7 +31,8 @@ struct loader {
     uv_loop_t *loop;
     uv_async_t returned;
     bool closing;
-    size_t gathering; /* work requests under way */
+    size_t waiting;   /* parcels not yet handed to ready_cb */
+    uint64_t tickets; /* given out */
     loader_ready_cb ready_cb;
     void *ctx;
     size_t slot_count;
@@ -164,13 +167,45 @@ static void gather_cb(uv_work_t *work)
     slot->parcel.gather_ns = uv_hrtime() - began;
 }
 
+static bool is_waiting(const struct slot *slot)
+{
+    return slot->ticket != 0;
+}
+
+/* Must this parcel wait for an earlier one to the same peer? */
+static bool is_early(const struct loader *l, const struct slot *slot)
+{
+    for (size_t i = 0; i < l->slot_count; i++) {
+        const struct slot *other = &l->slots[i];
+
+        if (is_waiting(other) && other->ticket < slot->ticket &&
+            other->parcel.peer == slot->parcel.peer)
+            return true;
+    }
+    return false;
+}
+
+static struct slot *next_ready(struct loader *l)
+{
+    for (size_t i = 0; i < l->slot_count; i++)
+        if (is_waiting(&l->slots[i]) && l->slots[i].gathered && !is_early(l, &l->slots[i]))
+            return &l->slots[i];
+    return NULL;
+}
+
+/* Gathers end in any order; a session gets its batches in the order of their steps. */
 static void gathered_cb(uv_work_t *work, int status)
 {
     struct slot *slot = work->data;
+    struct loader *l = slot->loader;
 
     (void)status; /* never cancelled */
-    slot->loader->gathering--;
-    slot->loader->ready_cb(slot->loader->ctx, &slot->parcel);
+    slot->gathered = true;
+    while ((slot = next_ready(l)) != NULL) {
+        slot->ticket = 0;
+        l->waiting--;
+        l->ready_cb(l->ctx, &slot->parcel);
+    }
 }
 
 int loader_gather(struct loader *l, const struct engine_delivery *delivery,
@@ -188,9 +223,13 @@ int loader_gather(struct loader *l, const struct engine_delivery *delivery,
     slot->parcel.dataset = dataset;
     write_header(slot, delivery);
     write_vectors(slot, lease, dataset);
+    if (uv_queue_work(l->loop, &slot->work, gather_cb, gathered_cb) != 0)
+        return -OHEM_SYSTEM;
     atomic_store_explicit(&slot->refs, 1, memory_order_relaxed);
-    l->gathering++;
-    return uv_queue_work(l->loop, &slot->work, gather_cb, gathered_cb) == 0 ? 0 : -OHEM_SYSTEM;
+    slot->ticket = ++l->tickets;
+    slot->gathered = false;
+    l->waiting++;
+    return 0;
 }
 
 void loader_ref(struct loader_parcel *parcel)
@@ -219,7 +258,7 @@ void loader_free(struct loader *l)
 {
     if (l == NULL)
         return;
-    assert(l->gathering == 0);
+    assert(l->waiting == 0);
     for (size_t i = 0; i < l->slot_count; i++) {
         free(l->slots[i].ids);
         free(l->slots[i].vectors);

@@ -22,7 +22,8 @@ struct loader_parcel {
     uint64_t gather_ns; /* how long the copying took */
 };
 
-/** On the loop's thread, when a parcel's records are there. The callee has one reference. */
+/** On the loop's thread, when a parcel's records are there; in the order of loader_gather() for
+ * each peer. The callee has one reference. */
 typedef void (*loader_ready_cb)(void *ctx, struct loader_parcel *parcel);
 
 /** @param parcels_max  batches on their way at once. @return 0, -OHEM_NOMEM or -OHEM_SYSTEM. */
@@ -42,8 +43,8 @@ void loader_ref(struct loader_parcel *parcel);
 /** It does no more. Any thread: ZeroMQ calls it when a zero-copy frame has left. */
 void loader_unref(struct loader_parcel *parcel);
 
-/** Close the loop's handle, when no other thread can call loader_unref() any more. Gathers under way
- *  still end with ready_cb: run the loop until it is empty, then loader_free(). */
+/** Close the loop's handle, when no other thread can call loader_unref() any more. Gathers under
+ * way still end with ready_cb: run the loop until it is empty, then loader_free(). */
 void loader_close(struct loader *l);
 void loader_free(struct loader *l);
 
