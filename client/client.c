@@ -20,7 +20,7 @@
 
 #define CONNECT_TIMEOUT_MS 10000
 #define PING_MS            1000 /* of silence while a call waits, and then again */
-#define SILENT_MS          3000 /* from then on the daemon may be gone */
+#define SILENT_MS          2000 /* without an answer, from then on the daemon may be gone */
 #define LINGER_MS          1000
 #define HEARTBEAT_MS       10000
 #define ENDPOINT_BYTES_MAX 512
@@ -38,6 +38,7 @@ struct ohem_client {
     uint64_t report_seq;
     uint64_t ping_nonce, pong_nonce; /* of the last PING sent, and the last PONG heard */
     int64_t heard_ms, asked_ms;      /* when the daemon was last heard; when it was last asked */
+    int64_t unanswered_ms;           /* when it was first asked since it was heard, 0: was not */
     bool welcomed;                   /* a session is open as far as is known */
     bool came_back;                  /* WELCOME arrived since a report was last sent */
     bool draining;
@@ -100,6 +101,13 @@ static int send_message(struct ohem_client *c, const struct message *m)
     return 0;
 }
 
+static void note_asked(struct ohem_client *c)
+{
+    c->asked_ms = now_ms();
+    if (c->unanswered_ms == 0)
+        c->unanswered_ms = c->asked_ms;
+}
+
 static void send_hello(struct ohem_client *c)
 {
     struct message m = {.type = MESSAGE_HELLO, .hello = c->hello};
@@ -111,7 +119,7 @@ static void send_hello(struct ohem_client *c)
         c->held[count++] = b->token;
     m.hello.held = (struct vector){c->held, count};
     c->welcomed = false;
-    c->asked_ms = now_ms();
+    note_asked(c);
     (void)send_message(c, &m);
 }
 
@@ -119,7 +127,7 @@ static void send_ping(struct ohem_client *c)
 {
     struct message m = {.type = MESSAGE_PING};
 
-    c->asked_ms = now_ms();
+    note_asked(c);
     m.ping.key = c->hello.key;
     m.ping.nonce = ++c->ping_nonce;
     (void)send_message(c, &m);
@@ -191,6 +199,10 @@ static int take_batch(struct ohem_client *c, const struct message_batch *m, zmq_
                    c->welcome.batch_size);
         return -OHEM_MALFORMED;
     }
+    if (count_batches(c, BATCH_READY) + count_batches(c, BATCH_HELD) >= c->welcome.credit) {
+        reason_set(&c->why, "a batch came beyond the credit of %u", c->welcome.credit);
+        return -OHEM_MALFORMED;
+    }
     if (b != NULL)
         TAILQ_REMOVE(&c->spare, b, entry);
     else
@@ -208,8 +220,8 @@ static int take_selection(struct ohem_client *c, const struct message_selection 
 {
     struct ohem_batch *b = find_batch(c, m->token);
 
-    if (b == NULL || b->seq != m->seq)
-        return 0; /* of a batch that was given back meanwhile */
+    if (b == NULL || b->seq != m->seq || b->selection.arrived)
+        return 0; /* of a batch that was given back meanwhile, or the answer to a repeat */
     if (m->indices.count > b->count) {
         reason_set(&c->why, "%zu instances were selected out of %u", m->indices.count, b->count);
         return -OHEM_MALFORMED;
@@ -312,6 +324,7 @@ static int receive_one(struct ohem_client *c)
             frames[count++] = (struct frame){zmq_msg_data(part), zmq_msg_size(part)};
     }
     c->heard_ms = now_ms();
+    c->unanswered_ms = 0;
     rc = codec_decode(c->codec, frames, count, &m, &c->why);
     if (rc == 0)
         rc = file_message(c, &m, &parts[m.type == MESSAGE_BATCH ? 5 : 0]);
@@ -344,11 +357,13 @@ static void ask_if_silent(struct ohem_client *c)
         send_hello(c);
 }
 
+/* A trainer may be busy for long and then only look: silence that nobody asked into says nothing.
+ */
 static int timed_out(struct ohem_client *c)
 {
-    int64_t silent = now_ms() - c->heard_ms;
+    int64_t now = now_ms(), silent = now - c->heard_ms;
 
-    if (c->welcomed && silent < SILENT_MS) {
+    if (c->welcomed && (c->unanswered_ms == 0 || now - c->unanswered_ms < SILENT_MS)) {
         reason_set(&c->why, "nothing came in time; the daemon was heard %" PRId64 " ms ago",
                    silent);
         return -OHEM_TIMEDOUT;
@@ -369,10 +384,10 @@ static int pump(struct ohem_client *c, int64_t deadline)
         rc = receive_one(c);
         if (rc != 0)
             return rc > 0 ? c->dead : rc;
+        ask_if_silent(c);
         if (now_ms() >= deadline)
             return timed_out(c);
         (void)zmq_poll(&item, 1, wait_ms(c, deadline)); /* interrupted: the loop looks again */
-        ask_if_silent(c);
     }
 }
 
@@ -414,6 +429,11 @@ static int check_options(const struct ohem_options *o, struct reason *why)
     }
     if (o->job != NULL && (o->job[0] == '\0' || strlen(o->job) > MESSAGE_NAME_BYTES_MAX)) {
         reason_set(why, "job '%.80s': a name has 1 to %u bytes", o->job, MESSAGE_NAME_BYTES_MAX);
+        return -OHEM_INVALID;
+    }
+    if (o->endpoint != NULL && strlen(o->endpoint) >= ENDPOINT_BYTES_MAX) {
+        reason_set(why, "endpoint '%.80s...': at most %d bytes", o->endpoint,
+                   ENDPOINT_BYTES_MAX - 1);
         return -OHEM_INVALID;
     }
     if (o->batch_size > MESSAGE_BATCH_SIZE_MAX) {
@@ -494,6 +514,15 @@ static int greet(struct ohem_client *c, const char *endpoint, int timeout_ms, st
     return rc;
 }
 
+/* A session that never was has nothing to say that is worth waiting for. */
+static void drop_unsent(struct ohem_client *c)
+{
+    int none = 0;
+
+    if (c->socket != NULL)
+        (void)zmq_setsockopt(c->socket, ZMQ_LINGER, &none, sizeof none);
+}
+
 static void destroy(struct ohem_client *c)
 {
     struct ohem_batch *b;
@@ -523,8 +552,10 @@ int ohem_connect(const struct ohem_options *options, struct ohem_client **out_cl
     const struct ohem_options *o = options != NULL ? options : &defaults;
     char endpoint[ENDPOINT_BYTES_MAX];
     struct ohem_client *c;
-    int rc = check_options(o, &connect_why);
+    int rc;
 
+    reason_set(&connect_why, "%s", "");
+    rc = check_options(o, &connect_why);
     if (rc != 0)
         return rc;
     default_endpoint(endpoint, sizeof endpoint);
@@ -537,7 +568,7 @@ int ohem_connect(const struct ohem_options *options, struct ohem_client **out_cl
     TAILQ_INIT(&c->batches);
     TAILQ_INIT(&c->spare);
     c->codec = codec_new();
-    c->held_capacity = 2 * MESSAGE_CREDIT_MAX;
+    c->held_capacity = MESSAGE_CREDIT_MAX;
     c->held = malloc(c->held_capacity * sizeof *c->held);
     rc = c->codec != NULL && c->held != NULL ? 0 : -OHEM_NOMEM;
     if (rc == 0)
@@ -549,6 +580,7 @@ int ohem_connect(const struct ohem_options *options, struct ohem_client **out_cl
                    o->connect_timeout_ms > 0 ? o->connect_timeout_ms : CONNECT_TIMEOUT_MS,
                    &connect_why);
     if (rc != 0) {
+        drop_unsent(c);
         destroy(c);
         return rc;
     }
@@ -606,6 +638,17 @@ static struct ohem_batch *first_ready(struct ohem_client *c)
     return NULL;
 }
 
+/* File what has arrived, without waiting. */
+static int listen_once(struct ohem_client *c)
+{
+    int rc;
+
+    do
+        rc = receive_one(c);
+    while (rc > 0);
+    return rc;
+}
+
 /* Why no batch can come, if so. */
 static int check_next(struct ohem_client *c)
 {
@@ -625,6 +668,8 @@ int ohem_next(struct ohem_client *client, int timeout_ms, struct ohem_batch **ou
     struct ohem_batch *b = NULL;
     int rc = check(client);
 
+    if (rc == 0)
+        rc = listen_once(client);
     while (rc == 0) {
         rc = check_next(client);
         if (rc != 0)

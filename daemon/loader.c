@@ -106,9 +106,9 @@ static struct slot *free_slot(struct loader *l)
 
 static uint64_t payload_bytes(const struct dataset *dataset, const uint32_t *ids, uint32_t count)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = dataset_record_bytes(dataset) * count;
 
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count && dataset_record_bytes(dataset) == 0; i++)
         bytes += dataset_record(dataset, ids[i]).size;
     return bytes;
 }

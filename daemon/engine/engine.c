@@ -178,7 +178,7 @@ static bool is_held(struct vector held, struct token token)
 
 /* The client says what it holds. What it lacks is sent again if nobody reported it; what it has
  * been answered for and gave back (the CREDIT got lost) is free. */
-static void reconcile(struct engine *e, struct session *s, struct vector held)
+static void reconcile(struct session *s, struct vector held)
 {
     struct reason why;
 
@@ -194,7 +194,6 @@ static void reconcile(struct engine *e, struct session *s, struct vector held)
             s->unsent_count++;
         }
     }
-    feed(e, s);
 }
 
 static int check_same(const struct session *s, const struct message_hello *hello,
@@ -216,6 +215,8 @@ static int check_same(const struct session *s, const struct message_hello *hello
 static void resume(struct engine *e, uint64_t peer, struct session *s,
                    const struct message_hello *hello, uint64_t now_ms)
 {
+    /* over a connection that still stands nothing was lost: what is under way will arrive */
+    bool lost = peer != s->peer || s->unreachable;
     struct reason why;
     int rc = check_same(s, hello, &why);
 
@@ -228,8 +229,24 @@ static void resume(struct engine *e, uint64_t peer, struct session *s,
     job_heard(s->job, s, now_ms);
     s->job->metrics.sessions_resumed++;
     answer_welcome(e, s);
-    reconcile(e, s, hello->held);
+    if (lost)
+        reconcile(s, hello->held);
+    feed(e, s);
     tell(e, s, "resumed", "");
+}
+
+/* Which jobs there are, as many as fit. */
+static void explain_no_job(const struct engine *e, const char *name, struct reason *why)
+{
+    const struct job *j;
+    char names[REASON_BYTES_MAX / 2] = "";
+
+    TAILQ_FOREACH(j, &e->jobs, of_engine)
+    if (strlen(names) + strlen(j->settings.name) + 3 < sizeof names) {
+        strcat(names, names[0] != '\0' ? ", " : "");
+        strcat(names, j->settings.name);
+    }
+    reason_set(why, "there is no job '%s'; there are: %s", name, names);
 }
 
 static int check_hello(const struct engine *e, const struct message_hello *hello,
@@ -243,7 +260,7 @@ static int check_hello(const struct engine *e, const struct message_hello *hello
         return -OHEM_DRAINING;
     }
     if (j == NULL) {
-        reason_set(why, "there is no job '%s'", hello->job);
+        explain_no_job(e, hello->job, why);
         return -OHEM_NO_JOB;
     }
     if (e->session_count >= e->settings.sessions_max) {

@@ -65,13 +65,21 @@ double sampler_bias_share(const struct sampler_policy *policy, double epoch)
 /* ---- the batch's ids as a set ------------------------------------------------------------------
  */
 
+static void seen_clear(struct sampler *s, uint32_t batch_size)
+{
+    uint32_t capacity = seen_capacity_for(batch_size);
+
+    assert(capacity <= s->seen_capacity);
+    s->seen_mask = capacity - 1;
+    memset(s->seen, 0xff, capacity * sizeof *s->seen); /* PARTITION_NONE */
+}
+
 static uint32_t *seen_cell(struct sampler *s, uint32_t id)
 {
-    uint32_t mask = s->seen_capacity - 1;
-    uint32_t i = (uint32_t)rng_mix(id) & mask;
+    uint32_t i = (uint32_t)rng_mix(id) & s->seen_mask;
 
     while (s->seen[i] != PARTITION_NONE && s->seen[i] != id)
-        i = (i + 1) & mask;
+        i = (i + 1) & s->seen_mask;
     return &s->seen[i];
 }
 
@@ -261,9 +269,9 @@ void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *
     uint32_t planned = total > 0 ? plan_coverage(s, out->count, bias_share) : out->count;
     uint32_t hard_count;
 
-    assert(out->count >= 1 && out->count <= h->n && 2 * out->count <= s->seen_capacity);
+    assert(out->count >= 1 && out->count <= h->n);
     out->coverage_count = out->redraw_count = out->fallback_count = 0;
-    memset(s->seen, 0xff, s->seen_capacity * sizeof *s->seen); /* PARTITION_NONE */
+    seen_clear(s, out->count);
     while (out->coverage_count < planned)
         take_coverage(s, c, out);
     hard_count = fill_hard(s, &h->partition, total, step, planned, out);

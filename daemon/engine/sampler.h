@@ -61,7 +61,8 @@ struct sampler {
     double bucket_weight[PARTITION_BUCKETS]; /* of the last draw */
     double cumulative[PARTITION_BUCKETS];    /* of the last draw: running sums of count * weight */
     uint32_t *seen;                          /* an open-addressing set of the batch's ids */
-    uint32_t seen_capacity;                  /* a power of two, at least 2 * batch_size_max */
+    uint32_t seen_capacity;                  /* of the memory: a power of two, at least 2 * K */
+    uint32_t seen_mask;                      /* of the part that the present batch uses */
 };
 
 /** @return 0 or -OHEM_NOMEM. */

@@ -8,14 +8,13 @@ set -eu
     exit 2
 }
 flavour=$(cd "$1" && pwd)
-quick=${2:-}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 status=0
-(cd "$work" && "$flavour/tests/bench/bench" "$flavour/ohemd" "$(dirname "$flavour")/bench.json" $quick) ||
+(cd "$work" && "$flavour/tests/bench/bench" "$flavour/ohemd" "$(dirname "$flavour")/bench.json" ${2:+"$2"}) ||
     status=$?
 if [ "$status" -ne 0 ] && [ -s "$work/ohemd.log" ]; then
     echo "bench.sh: the end of ohemd's log:" >&2

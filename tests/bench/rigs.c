@@ -19,7 +19,8 @@
 #include <zmq.h>
 
 #define BLOCK_BYTES  ((size_t)SERVE_BATCH * SERVE_RECORD_BYTES)
-#define RIG_ENDPOINT "ipc://rig.sock"
+#define RIG_FILE     "rig.sock"
+#define RIG_ENDPOINT "ipc://" RIG_FILE
 #define ANSWER_MS    10000
 #define CHECK_EVERY  64 /* gathers between looks at the clock */
 #define ADDRESS_MAX  255
@@ -97,7 +98,7 @@ static void serve_answers(const struct frames *answer)
     char address[ADDRESS_MAX];
     zmq_msg_t part;
 
-    (void)unlink(RIG_ENDPOINT + strlen("ipc://"));
+    (void)unlink(RIG_FILE);
     if (socket == NULL || zmq_bind(socket, RIG_ENDPOINT) != 0)
         die("rig: bind: %s", zmq_strerror(zmq_errno()));
     for (;;) {
@@ -177,6 +178,7 @@ double rig_round_trip(double seconds)
     struct message selection = {.type = MESSAGE_SELECTION,
                                 .selection = {.seq = 1000,
                                               .lsn = 1000,
+                                              .kept = {.count = SERVE_BATCH / 2},
                                               .indices = {values, SERVE_BATCH / 2},
                                               .weights = {values, SERVE_BATCH / 2}}};
     struct frames there, back;

@@ -106,6 +106,8 @@ static void become_daemon(const char *program)
 
 void serve_start(const char *program)
 {
+    if (access(program, X_OK) != 0)
+        die("cannot run '%s': %s", program, strerror(errno));
     write_config();
     daemon_pid = fork();
     if (daemon_pid < 0)

@@ -190,7 +190,7 @@ static uint32_t rank_of(const float *losses, uint32_t k, uint32_t i)
     uint32_t rank = 0;
 
     for (uint32_t j = 0; j < k; j++)
-        rank += losses[j] > losses[i] || (losses[j] == losses[i] && j < i);
+        rank += losses[j] > losses[i] || (j < i && losses[j] == losses[i]);
     return rank;
 }
 
@@ -257,7 +257,7 @@ static void run_epoch(const struct tinyset *set)
 {
     enum { EPOCH = (N + K - 1) / K };
     struct daemon d = {.job = "rho = 1\n"};
-    uint64_t ids[EPOCH * K], reports = 0;
+    uint64_t ids[EPOCH * K] = {0}, reports = 0;
     struct ohem_client *client;
     float losses[K];
 
@@ -353,7 +353,7 @@ static void two_clients_of_a_job_share_one_coverage(void **state)
     struct daemon d = {.job = "rho = 1\n"};
     const uint32_t k = N / 20; /* no batch lies in two epochs */
     struct ohem_client *clients[2];
-    uint64_t ids[N], counted = 0, of_client[2] = {0};
+    uint64_t ids[N] = {0}, counted = 0, of_client[2] = {0};
     float losses[N / 20];
 
     (void)state;

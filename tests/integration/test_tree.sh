@@ -51,7 +51,7 @@ proto_and_client_stand_alone() {
 
 top_level_is_as_agreed() {
     local extra
-    extra=$(cd "$source" && git ls-files 2>/dev/null | cut -d/ -f1 | sort -u |
+    extra=$(git -C "$source" ls-files | cut -d/ -f1 | sort -u |
         grep -vE '^(daemon|client|proto|tests|deploy|Makefile|README\.md|LICENSE|CHANGELOG\.md|\..*)$' || true)
     [ -z "$extra" ] || { echo "not agreed: $extra" && return 1; }
 }
@@ -65,10 +65,10 @@ every_exported_symbol_is_in_the_map_and_the_header() {
     [ "$exported" = "$declared" ] || { diff <(echo "$exported") <(echo "$declared"); return 1; }
 }
 
-cases='engine_is_pure libraries_have_one_place proto_and_client_stand_alone top_level_is_as_agreed
-every_exported_symbol_is_in_the_map_and_the_header'
+cases=(engine_is_pure libraries_have_one_place proto_and_client_stand_alone top_level_is_as_agreed
+    every_exported_symbol_is_in_the_map_and_the_header)
 if [ "${1:-}" = --list ]; then
-    printf '%s\n' $cases
+    printf '%s\n' "${cases[@]}"
 else
     "$1"
 fi

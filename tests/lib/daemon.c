@@ -34,6 +34,15 @@ void daemon_look_again_soon(int64_t deadline, const char *what)
     (void)nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
 }
 
+/* fail_msg() does not return either, but its declaration does not say so. */
+static void lose(const char *what, const char *detail) __attribute__((noreturn));
+
+static void lose(const char *what, const char *detail)
+{
+    fail_msg("%s: %s", what, detail);
+    abort();
+}
+
 /* ---- HTTP --------------------------------------------------------------------------------------
  */
 
@@ -73,7 +82,7 @@ char *daemon_get(const struct daemon *d, const char *path)
     answer[size] = '\0';
     body = strstr(answer, "\r\n\r\n");
     if (strncmp(answer, "HTTP/1.1 200 ", 13) != 0 || body == NULL)
-        fail_msg("GET %s: %s", path, answer);
+        lose(path, answer);
     memmove(answer, body + 4, strlen(body + 4) + 1);
     return answer;
 }
@@ -88,7 +97,7 @@ double daemon_number_in(const char *body, const char *name)
     (void)snprintf(quoted, sizeof quoted, "\"%s\":", name);
     found = strstr(body, quoted);
     if (found == NULL)
-        fail_msg("no %s in %s", quoted, body);
+        lose("not in the answer", quoted);
     value = strtod(found + strlen(quoted), &end);
     assert_true(end > found + strlen(quoted));
     return value;

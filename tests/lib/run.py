@@ -88,6 +88,7 @@ def cases_of(part, flavour_dir, kinds, wrapper, deadline, big):
                        PYTHONPATH=str(SOURCE / "tests" / "lib"), PYTHONDONTWRITEBYTECODE="1",
                        ASAN_OPTIONS="detect_stack_use_after_return=1:detect_leaks=1",
                        UBSAN_OPTIONS="print_stacktrace=1",
+                       LSAN_OPTIONS=f"suppressions={SOURCE}/tests/lib/lsan.supp:print_suppressions=0",
                        TSAN_OPTIONS=f"suppressions={SOURCE}/tests/lib/tsan.supp")
     for kind in kinds:
         for module, command in tests_of(kind, flavour_dir):

@@ -36,7 +36,7 @@ struct shell {
     uint64_t *unreachable; /* peers of deliveries that failed, to be told to the engine */
     size_t unreachable_count, unreachable_capacity;
     size_t events; /* lines for the log */
-    TAILQ_HEAD(, parcel) parcels;
+    TAILQ_HEAD(parcel_list, parcel) parcels;
 };
 
 /** Settings that allow everything the tests want. */

@@ -241,12 +241,26 @@ static void who_comes_back_has_back_the_slots_of_what_it_released(void **state)
     (void)state;
     room_report(r, t, 0);
     trainer_drop(t, &t->held[0]); /* its CREDIT was lost with the connection */
+    t->peer = shell_new_peer(r->shell);
     room_hello(r, t);
     assert_int_equal(room_work(r), 1);
     assert_int_equal(t->held_count, CREDIT);
     assert_int_equal(t->held[1].parcel->m.batch.token.step, CREDIT); /* a new one */
     assert_int_equal(r->job->metrics.batches_resent, 0);
     assert_int_equal(r->job->leases.settled_count, 0);
+    room_free(r);
+}
+
+static void who_says_hello_again_where_nothing_was_lost_is_sent_nothing_again(void **state)
+{
+    struct room *r = room_at_work();
+    struct trainer *t = &r->trainers[0];
+
+    (void)state;
+    trainer_drop(t, &t->held[1]); /* as if it were still under way when the HELLO was sent */
+    room_hello(r, t);
+    assert_int_equal(room_work(r), 0);
+    assert_int_equal(r->job->metrics.batches_resent, 0);
     room_free(r);
 }
 
@@ -302,5 +316,6 @@ TEST_MAIN(TEST(hello_is_welcomed_with_the_facts_of_its_job), TEST(no_wishes_mean
           TEST(a_key_that_shares_anothers_place_is_refused),
           TEST(who_comes_back_is_sent_again_what_it_lost),
           TEST(who_comes_back_has_back_the_slots_of_what_it_released),
+          TEST(who_says_hello_again_where_nothing_was_lost_is_sent_nothing_again),
           TEST(who_comes_back_with_all_is_sent_nothing_again),
           TEST(bye_is_answered_and_returns_the_open_batches))
