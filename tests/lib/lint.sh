@@ -15,7 +15,8 @@ cflags+=(-std=c11 -D_GNU_SOURCE -DOHEM_IN_TREE '-DOHEMD_VERSION="lint"')
 installed=$(mktemp -d) # the headers as an example includes them
 trap 'rm -rf "$installed"' EXIT
 mkdir "$installed/ohem"
-ln -s "$PWD/client/ohem.h" "$PWD/proto/error.h" "$installed/ohem"
+cp client/ohem.h proto/error.h "$installed/ohem"
+ln -s "$PWD/proto" "$installed/proto"
 cflags+=("-I$installed")
 
 echo "clang-format: ${#sources[@]} files"
