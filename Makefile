@@ -118,7 +118,10 @@ $(O)/libohem.so.$(SOVERSION): $(call objs,$(CLIENT_SRC) $(PROTO_SRC)) client/lib
 	  -Wl,--version-script=client/libohem.map -o $@ $(filter %.o,$^) $(call pkg_libs,$(PKG_CLIENT))
 	$(Q)ln -sf $(@F) $(O)/libohem.so
 $(O)/libohem.a: $(call objs,$(CLIENT_SRC) $(PROTO_SRC))
-$(O)/ohem.pc: client/ohem.pc.in Makefile
+# made anew each time: what it says depends on PREFIX, which the last make may not have had
+.PHONY: $(O)/ohem.pc
+$(O)/ohem.pc: client/ohem.pc.in
+	@mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	  -e 's|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(subst msgpack,$(MSGPACK),$(PKG_CLIENT))|' $< > $@
 

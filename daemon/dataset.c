@@ -11,12 +11,17 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CHECKPOINT_STRIDE 256
 #define DATABASES_MAX     128 /* names looked at for "holds named databases: ..." */
@@ -54,26 +59,38 @@ static int fail(const char *path, const char *doing, int rc, struct reason *why)
 /* ---- opening -----------------------------------------------------------------------------------
  */
 
-static int environment_flags(const char *path, bool immutable, unsigned *out, struct reason *why)
+/* The data file, looked at before LMDB does: it leaves a lock file beside what it refuses, and its
+ * errors for a file that is missing or empty name neither.
+ */
+static int check_file(const char *path, bool *out_folder, struct reason *why)
 {
+    char file[PATH_MAX];
     struct stat st;
+    int rc = stat(path, &st);
+    bool folder = rc == 0 && S_ISDIR(st.st_mode);
 
-    if (stat(path, &st) != 0) {
-        reason_set(why, "data set '%s': %s", path, strerror(errno));
-        return -OHEM_DATASET;
+    (void)snprintf(file, sizeof file, "%s%s", path, folder ? "/data.mdb" : "");
+    if (folder)
+        rc = stat(file, &st);
+    if (rc != 0)
+        reason_set(why, "data set '%s': %s", file, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        reason_set(why, "data set '%s': not a regular file", file);
+    else if (st.st_size == 0)
+        reason_set(why, "data set '%s': the file is empty", file);
+    else {
+        *out_folder = folder;
+        return 0;
     }
-    *out = MDB_RDONLY | MDB_NOTLS | MDB_NORDAHEAD;
-    if (!S_ISDIR(st.st_mode))
-        *out |= MDB_NOSUBDIR;
-    if (immutable)
-        *out |= MDB_NOLOCK;
-    return 0;
+    return -OHEM_DATASET;
 }
 
 static int open_environment(struct dataset *d, const char *path, bool immutable, struct reason *why)
 {
-    unsigned flags = 0;
-    int rc = environment_flags(path, immutable, &flags, why);
+    bool folder = false;
+    int rc = check_file(path, &folder, why);
+    unsigned flags = MDB_RDONLY | MDB_NOTLS | MDB_NORDAHEAD | (folder ? 0 : MDB_NOSUBDIR) |
+                     (immutable ? MDB_NOLOCK : 0);
 
     if (rc != 0)
         return rc;
@@ -152,6 +169,78 @@ static int open_database(struct dataset *d, const char *path, const char *databa
         return -OHEM_DATASET;
     }
     return name == NULL ? refuse_databases(d, path, why) : 0;
+}
+
+/* ---- a file that is cut short ------------------------------------------------------------------
+ */
+
+/* Look at the last byte of each value. */
+static void touch_records(struct dataset *d)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    volatile char byte;
+
+    if (mdb_cursor_open(d->txn, d->dbi, &cursor) != 0)
+        return;
+    while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0)
+        if (value.mv_size > 0)
+            byte = ((const char *)value.mv_data)[value.mv_size - 1];
+    (void)byte;
+}
+
+/* Are all pages there? One that is not ends who touches it by SIGBUS, so a child tries. */
+static bool can_be_read(struct dataset *d, const char *path, const char *database)
+{
+    static const struct rlimit no_core = {0, 0};
+    struct reason ignored;
+    int status = -1;
+    pid_t child = fork();
+
+    if (child == 0) {
+        (void)signal(SIGBUS, SIG_DFL);
+        (void)setrlimit(RLIMIT_CORE, &no_core);
+        if (open_database(d, path, database, &ignored) == 0)
+            touch_records(d);
+        _exit(0);
+    }
+    if (child > 0)
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+            ;
+    return status == 0;
+}
+
+/* A copy that was interrupted opens, and kills the daemon when a record beyond its end is drawn.
+ * A shorter file than the header tells may be whole all the same: a writer does not write pages
+ * that it took and gave back in one transaction. So only then all is tried.
+ */
+static int check_length(struct dataset *d, const char *path, const char *database,
+                        struct reason *why)
+{
+    MDB_envinfo info;
+    MDB_stat pages;
+    struct stat st;
+    mdb_filehandle_t fd;
+    uint64_t whole, size;
+    int rc = mdb_env_get_fd(d->env, &fd);
+
+    if (rc == 0)
+        rc = mdb_env_info(d->env, &info);
+    if (rc == 0)
+        rc = mdb_env_stat(d->env, &pages);
+    if (rc == 0 && fstat(fd, &st) != 0)
+        rc = errno;
+    if (rc != 0)
+        return fail(path, "cannot open", rc, why);
+    whole = ((uint64_t)info.me_last_pgno + 1) * pages.ms_psize;
+    size = (uint64_t)st.st_size;
+    if (size >= whole || (size % pages.ms_psize == 0 && can_be_read(d, path, database)))
+        return 0;
+    reason_set(why,
+               "data set '%s' is cut short: its file has %" PRIu64 " of %" PRIu64
+               " bytes; was a copy interrupted?",
+               path, size, whole);
+    return -OHEM_DATASET;
 }
 
 /* ---- the scan ----------------------------------------------------------------------------------
@@ -242,6 +331,8 @@ int dataset_open(const char *path, const char *database, bool immutable, struct 
     }
     d->size_min = UINT64_MAX;
     rc = open_environment(d, path, immutable, why);
+    if (rc == 0)
+        rc = check_length(d, path, database, why);
     if (rc == 0)
         rc = open_database(d, path, database, why);
     if (rc == 0)

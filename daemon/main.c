@@ -13,6 +13,7 @@
 #include "server.h"
 #include "status.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
@@ -285,15 +286,19 @@ end:
     return rc;
 }
 
-/* One line. On a terminal without the time: somebody waits for it there. */
-static int complain(int rc, const struct reason *why)
+/* One line, also when a name in it holds a newline. On a terminal without the time: somebody waits
+ * for it there. */
+static int complain(int rc, struct reason *why)
 {
-    const char *text = why->text[0] != '\0' ? why->text : error_text(rc);
-
+    if (why->text[0] == '\0')
+        reason_set(why, "%s", error_text(rc));
+    for (char *p = why->text; *p != '\0'; p++)
+        if (iscntrl((unsigned char)*p))
+            *p = '?';
     if (log_is_journal())
-        log_error("main", "%s", text);
+        log_error("main", "%s", why->text);
     else
-        (void)fprintf(stderr, "ohemd: %s\n", text);
+        (void)fprintf(stderr, "ohemd: %s\n", why->text);
     return rc == -OHEM_INVALID || rc == -OHEM_CONFIG ? EXIT_CONFIG : EXIT_FAILED;
 }
 

@@ -129,24 +129,30 @@ static int take(struct options *o, int letter, struct reason *why)
     return 0;
 }
 
+static void fail_option(const char *argument, bool value_missing, struct reason *why)
+{
+    reason_set(why,
+               value_missing ? "option %.200s needs a value"
+                             : "option %.200s is not known, or not clear, or takes no value; "
+                               "--help lists all",
+               argument);
+}
+
 static int read_arguments(int argc, char **argv, struct options *o, struct reason *why)
 {
     struct option table[ROW_COUNT + 1];
-    int letter, rc = 0;
+    int at = 1, letter, rc = 0; /* at: of the argument being read */
 
     fill_getopt(table);
     opterr = 0; /* its messages are ours to word */
     while (rc == 0 && o->action != OPTIONS_ANSWERED &&
            (letter = getopt_long(argc, argv, "+:", table, NULL)) != -1) {
         if (letter == '?' || letter == ':') {
-            reason_set(why,
-                       letter == ':' ? "option %s needs a value"
-                                     : "option %s is not known, or not clear, or takes no "
-                                       "value; --help lists all",
-                       argv[optind - 1]);
+            fail_option(argv[at], letter == ':', why);
             return -OHEM_INVALID;
         }
         rc = take(o, letter, why);
+        at = optind;
     }
     if (rc == 0 && o->action != OPTIONS_ANSWERED && optind < argc) {
         reason_set(why, "'%s' is not an option; a data set is given by --dataset PATH",

@@ -15,6 +15,9 @@ for file in usr/sbin/ohemd usr/bin/ohemctl usr/bin/ohem-import usr/lib/libohem.a
     usr/lib/systemd/system/ohemd.service usr/lib/sysusers.d/ohemd.conf etc/ohemd/ohemd.conf; do
     test -s "$root/$file" || { echo "not installed: $file" >&2; exit 1; }
 done
-! grep -q '@' "$root/usr/lib/systemd/system/ohemd.service" || { echo "placeholder left" >&2; exit 1; }
+if grep -q "@[A-Z]*@" "$root/usr/lib/systemd/system/ohemd.service"; then
+    echo "placeholder left" >&2
+    exit 1
+fi
 "$root/usr/sbin/ohemd" --version >/dev/null
 echo "installed and used: $(find "$root" -type f | wc -l) files"
