@@ -637,6 +637,7 @@ def a_source_that_changes_between_the_passes_is_found_out():
                                stderr=subprocess.PIPE, text=True)
     for label in (b"\1\2", b"\2\1"):
         with open("pipe", "wb") as pipe:
+            wait_for(lambda: has_open(process.pid, "pipe"), "the pass has begun")
             pipe.write(b"\0\0\x08\1\0\0\0\x64" + label * 50)
         wait_for(lambda: not has_open(process.pid, "pipe"), "the pass is over")
     _, said = process.communicate(timeout=DEADLINE_SECONDS)
