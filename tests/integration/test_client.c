@@ -381,6 +381,29 @@ static void two_clients_of_a_job_share_one_coverage(void **state)
     daemon_stop(&d);
 }
 
+/* Gathers run side by side and end in any order; the one batch of large records among small ones
+ * would come last if nobody saw to it. */
+static void batches_come_in_the_order_of_their_steps(void **state)
+{
+    struct daemon d = {.settings = "gather_threads = 4\n"};
+    struct tinyset uneven = {.count = N, .size_min = 0, .size_max = 20000};
+    struct ohem_client *client;
+
+    (void)state;
+    tinyset_make(&uneven, DAEMON_DATASET);
+    daemon_start(&d);
+    client = daemon_connect(&d, 8, 16);
+    for (uint64_t step = 0; step < 2000; step++) {
+        struct ohem_batch *b;
+
+        assert_int_equal(ohem_next(client, DAEMON_DEADLINE_MS, &b), 0);
+        assert_int_equal(ohem_batch_step(b), step);
+        ohem_release(b);
+    }
+    ohem_close(client);
+    daemon_stop(&d);
+}
+
 TEST_MAIN(TEST(without_a_daemon_connect_gives_up_in_time),
           TEST(options_out_of_range_are_refused_by_name),
           TEST(what_the_daemon_refuses_is_said_with_its_limit),
@@ -388,4 +411,5 @@ TEST_MAIN(TEST(without_a_daemon_connect_gives_up_in_time),
           TEST(an_epoch_hands_out_every_record_once_as_a_block),
           TEST(an_epoch_hands_out_records_of_varied_sizes),
           TEST(hard_draws_come_with_their_probabilities_and_weights),
-          TEST(two_clients_of_a_job_share_one_coverage))
+          TEST(two_clients_of_a_job_share_one_coverage),
+          TEST(batches_come_in_the_order_of_their_steps))

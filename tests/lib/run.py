@@ -92,6 +92,8 @@ def cases_of(part, flavour_dir, kinds, wrapper, deadline, big):
                        TSAN_OPTIONS=f"suppressions={SOURCE}/tests/lib/tsan.supp")
     for kind in kinds:
         for module, command in tests_of(kind, flavour_dir):
+            if not pathlib.Path(command[-1]).exists():
+                sys.exit(f"not built: {command[-1]} (make tests)")
             listed = subprocess.run(command + ["--list"], env=environment, stdout=subprocess.PIPE,
                                     check=True, text=True).stdout
             for name in listed.split():
