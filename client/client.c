@@ -6,8 +6,8 @@
  * does not know the session (the connection or the daemon is a new one), HELLO goes out again with
  * the tokens of all batches at hand, and what is unanswered is sent again after WELCOME.
  */
-#include "../proto/codec.h"
 #include "batch.h"
+#include "link.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -21,14 +21,11 @@
 #define CONNECT_TIMEOUT_MS 10000
 #define PING_MS            1000 /* of silence while a call waits, and then again */
 #define SILENT_MS          2000 /* without an answer, from then on the daemon may be gone */
-#define LINGER_MS          1000
-#define HEARTBEAT_MS       10000
 #define ENDPOINT_BYTES_MAX 512
 
 struct ohem_client {
     pid_t pid; /* of the process that may use it */
-    void *context, *socket;
-    struct codec *codec;
+    struct link link;
     struct message_hello hello; /* as first sent */
     struct message_welcome welcome;
     uint32_t held_capacity;
@@ -89,18 +86,6 @@ static int64_t deadline_in(int timeout_ms)
 /* ---- sending -----------------------------------------------------------------------------------
  */
 
-static int send_message(struct ohem_client *c, const struct message *m)
-{
-    struct frames f;
-
-    codec_encode(m, &f);
-    for (size_t i = 0; i < f.count; i++)
-        if (zmq_send(c->socket, f.list[i].data, f.list[i].size,
-                     ZMQ_DONTWAIT | (i + 1 < f.count ? ZMQ_SNDMORE : 0)) < 0)
-            return -OHEM_UNREACHABLE; /* the queue is full: nobody has read for long */
-    return 0;
-}
-
 static void note_asked(struct ohem_client *c)
 {
     c->asked_ms = now_ms();
@@ -114,13 +99,13 @@ static void send_hello(struct ohem_client *c)
     struct ohem_batch *b;
     size_t count = 0;
 
-    TAILQ_FOREACH(b, &c->batches, entry)
-    if (b->state != BATCH_ORPHAN && count < c->held_capacity)
-        c->held[count++] = b->token;
+    TAILQ_FOREACH (b, &c->batches, entry)
+        if (b->state != BATCH_ORPHAN && count < c->held_capacity)
+            c->held[count++] = b->token;
     m.hello.held = (struct vector){c->held, count};
     c->welcomed = false;
     note_asked(c);
-    (void)send_message(c, &m);
+    link_send(&c->link, &m);
 }
 
 static void send_ping(struct ohem_client *c)
@@ -130,10 +115,10 @@ static void send_ping(struct ohem_client *c)
     note_asked(c);
     m.ping.key = c->hello.key;
     m.ping.nonce = ++c->ping_nonce;
-    (void)send_message(c, &m);
+    link_send(&c->link, &m);
 }
 
-static int send_loss(struct ohem_client *c, const struct ohem_batch *b)
+static void send_loss(struct ohem_client *c, const struct ohem_batch *b)
 {
     struct message m = {.type = MESSAGE_LOSS};
 
@@ -141,7 +126,7 @@ static int send_loss(struct ohem_client *c, const struct ohem_batch *b)
     m.loss.token = b->token;
     m.loss.seq = b->seq;
     m.loss.losses = (struct vector){b->losses, b->count};
-    return send_message(c, &m);
+    link_send(&c->link, &m);
 }
 
 static void send_credit(struct ohem_client *c, struct token token)
@@ -150,7 +135,7 @@ static void send_credit(struct ohem_client *c, struct token token)
 
     m.credit.key = c->hello.key;
     m.credit.token = token;
-    (void)send_message(c, &m);
+    link_send(&c->link, &m);
 }
 
 /* ---- receiving ---------------------------------------------------------------------------------
@@ -160,9 +145,9 @@ static struct ohem_batch *find_batch(struct ohem_client *c, struct token token)
 {
     struct ohem_batch *b;
 
-    TAILQ_FOREACH(b, &c->batches, entry)
-    if (b->state != BATCH_ORPHAN && token_equal(b->token, token))
-        return b;
+    TAILQ_FOREACH (b, &c->batches, entry)
+        if (b->state != BATCH_ORPHAN && token_equal(b->token, token))
+            return b;
     return NULL;
 }
 
@@ -171,8 +156,8 @@ static uint32_t count_batches(const struct ohem_client *c, enum batch_state stat
     const struct ohem_batch *b;
     uint32_t count = 0;
 
-    TAILQ_FOREACH(b, &c->batches, entry)
-    count += b->state == state;
+    TAILQ_FOREACH (b, &c->batches, entry)
+        count += b->state == state;
     return count;
 }
 
@@ -188,7 +173,7 @@ static void recycle(struct ohem_client *c, struct ohem_batch *b)
         batch_free(b);
 }
 
-static int take_batch(struct ohem_client *c, const struct message_batch *m, zmq_msg_t *payload)
+static int take_batch(struct ohem_client *c, const struct message_batch *m)
 {
     struct ohem_batch *b = TAILQ_FIRST(&c->spare);
 
@@ -211,7 +196,7 @@ static int take_batch(struct ohem_client *c, const struct message_batch *m, zmq_
         reason_set(&c->why, "no memory for a batch of %u", c->welcome.batch_size);
         return -OHEM_NOMEM;
     }
-    batch_fill(b, m, payload);
+    batch_fill(b, m, link_payload(&c->link));
     TAILQ_INSERT_TAIL(&c->batches, b, entry);
     return 0;
 }
@@ -244,10 +229,27 @@ static void orphan_batches(struct ohem_client *c)
     }
 }
 
+/* A trainer has arrays by id and sizes by record: they must not change under it. */
+static bool is_same_dataset(const struct message_welcome *a, const struct message_welcome *b)
+{
+    return a->generation == b->generation && a->instance_count == b->instance_count &&
+           a->record_bytes == b->record_bytes;
+}
+
 static void take_welcome(struct ohem_client *c, const struct message_welcome *m)
 {
     bool first = c->welcome.session == 0;
 
+    if (!first && !is_same_dataset(m, &c->welcome)) {
+        c->dead = -OHEM_DATASET;
+        reason_set(&c->why,
+                   "the daemon came back with another data set: %" PRIu64 " instances of %" PRIu64
+                   " bytes, generation %016" PRIx64 "; before: %" PRIu64 " of %" PRIu64
+                   ", %016" PRIx64,
+                   m->instance_count, m->record_bytes, m->generation, c->welcome.instance_count,
+                   c->welcome.record_bytes, c->welcome.generation);
+        return;
+    }
     if (!first && (m->boot != c->welcome.boot || m->session != c->welcome.session))
         orphan_batches(c);
     c->welcome = *m;
@@ -274,14 +276,14 @@ static void take_error(struct ohem_client *c, const struct message_error *m)
     /* a CREDIT that came too late to matter needs no answer */
 }
 
-static int file_message(struct ohem_client *c, const struct message *m, zmq_msg_t *last)
+static int file_message(struct ohem_client *c, const struct message *m)
 {
     switch (m->type) {
     case MESSAGE_WELCOME:
         take_welcome(c, &m->welcome);
         return 0;
     case MESSAGE_BATCH:
-        return take_batch(c, &m->batch, last);
+        return take_batch(c, &m->batch);
     case MESSAGE_SELECTION:
         return take_selection(c, &m->selection);
     case MESSAGE_ERROR:
@@ -291,7 +293,8 @@ static int file_message(struct ohem_client *c, const struct message *m, zmq_msg_
         c->draining = true;
         return 0;
     case MESSAGE_PONG:
-        c->pong_nonce = m->pong.nonce;
+        if (m->pong.nonce > c->pong_nonce)
+            c->pong_nonce = m->pong.nonce; /* 0: the daemon asks by itself whether we are here */
         return 0;
     default:
         return 0; /* what only a client sends means nothing here */
@@ -302,34 +305,15 @@ static int file_message(struct ohem_client *c, const struct message *m, zmq_msg_
  */
 static int receive_one(struct ohem_client *c)
 {
-    zmq_msg_t parts[MESSAGE_FRAMES_MAX], surplus;
-    struct frame frames[MESSAGE_FRAMES_MAX];
     struct message m;
-    size_t count = 0;
-    bool more = true;
-    int rc;
+    int rc = link_receive(&c->link, &m, &c->why);
 
-    while (more) {
-        zmq_msg_t *part = count < MESSAGE_FRAMES_MAX ? &parts[count] : &surplus;
-
-        (void)zmq_msg_init(part);
-        if (zmq_msg_recv(part, c->socket, ZMQ_DONTWAIT) < 0) {
-            (void)zmq_msg_close(part);
-            return 0; /* a message comes whole or not at all: this was its first part */
-        }
-        more = zmq_msg_more(part);
-        if (part == &surplus)
-            (void)zmq_msg_close(part);
-        else
-            frames[count++] = (struct frame){zmq_msg_data(part), zmq_msg_size(part)};
-    }
+    if (rc == 0)
+        return 0;
     c->heard_ms = now_ms();
     c->unanswered_ms = 0;
-    rc = codec_decode(c->codec, frames, count, &m, &c->why);
-    if (rc == 0)
-        rc = file_message(c, &m, &parts[m.type == MESSAGE_BATCH ? 5 : 0]);
-    for (size_t i = 0; i < count; i++)
-        (void)zmq_msg_close(&parts[i]);
+    if (rc > 0)
+        rc = file_message(c, &m);
     return rc == 0 ? 1 : rc;
 }
 
@@ -375,7 +359,6 @@ static int timed_out(struct ohem_client *c)
 /* Wait for one message and file it. @return 0, the error that ended the session, or a time-out. */
 static int pump(struct ohem_client *c, int64_t deadline)
 {
-    zmq_pollitem_t item = {.socket = c->socket, .events = ZMQ_POLLIN};
     int rc;
 
     for (;;) {
@@ -387,7 +370,7 @@ static int pump(struct ohem_client *c, int64_t deadline)
         ask_if_silent(c);
         if (now_ms() >= deadline)
             return timed_out(c);
-        (void)zmq_poll(&item, 1, wait_ms(c, deadline)); /* interrupted: the loop looks again */
+        link_wait(&c->link, wait_ms(c, deadline));
     }
 }
 
@@ -405,20 +388,26 @@ static int check(struct ohem_client *c)
 /* ---- connecting --------------------------------------------------------------------------------
  */
 
-/* The first folder of a list that systemd may have written as a:b. */
-static void default_endpoint(char *out, size_t size)
+/* Where to connect: as told, or where the environment says that a daemon of this user would be. */
+static int find_endpoint(const char *told, char *out, size_t size, struct reason *why)
 {
-    const char *endpoint = getenv("OHEM_ENDPOINT");
     const char *runtime = getenv("RUNTIME_DIRECTORY"), *xdg = getenv("XDG_RUNTIME_DIR");
+    int length;
 
-    if (endpoint != NULL && endpoint[0] != '\0')
-        (void)snprintf(out, size, "%s", endpoint);
-    else if (runtime != NULL && runtime[0] != '\0')
-        (void)snprintf(out, size, "ipc://%.*s/ohemd.sock", (int)strcspn(runtime, ":"), runtime);
+    if (told == NULL || told[0] == '\0')
+        told = getenv("OHEM_ENDPOINT");
+    if (told != NULL && told[0] != '\0')
+        length = snprintf(out, size, "%s", told);
+    else if (runtime != NULL && runtime[0] != '\0') /* systemd may write a list a:b */
+        length = snprintf(out, size, "ipc://%.*s/ohemd.sock", (int)strcspn(runtime, ":"), runtime);
     else if (xdg != NULL && xdg[0] != '\0')
-        (void)snprintf(out, size, "ipc://%s/ohemd/ohemd.sock", xdg);
+        length = snprintf(out, size, "ipc://%s/ohemd/ohemd.sock", xdg);
     else
-        (void)snprintf(out, size, "ipc:///run/ohemd/ohemd.sock");
+        length = snprintf(out, size, "ipc:///run/ohemd/ohemd.sock");
+    if (length >= 0 && (size_t)length < size)
+        return 0;
+    reason_set(why, "endpoint '%.40s...' has %d bytes: at most %zu", out, length, size - 1);
+    return -OHEM_INVALID;
 }
 
 static int check_options(const struct ohem_options *o, struct reason *why)
@@ -429,11 +418,6 @@ static int check_options(const struct ohem_options *o, struct reason *why)
     }
     if (o->job != NULL && (o->job[0] == '\0' || strlen(o->job) > MESSAGE_NAME_BYTES_MAX)) {
         reason_set(why, "job '%.80s': a name has 1 to %u bytes", o->job, MESSAGE_NAME_BYTES_MAX);
-        return -OHEM_INVALID;
-    }
-    if (o->endpoint != NULL && strlen(o->endpoint) >= ENDPOINT_BYTES_MAX) {
-        reason_set(why, "endpoint '%.80s...': at most %d bytes", o->endpoint,
-                   ENDPOINT_BYTES_MAX - 1);
         return -OHEM_INVALID;
     }
     if (o->batch_size > MESSAGE_BATCH_SIZE_MAX) {
@@ -474,31 +458,10 @@ static int fill_hello(struct message_hello *hello, const struct ohem_options *o,
     return 0;
 }
 
-static int open_socket(struct ohem_client *c, const char *endpoint, struct reason *why)
-{
-    int linger = LINGER_MS, heartbeat = HEARTBEAT_MS, ipv6 = 1, unlimited = 0;
-
-    c->context = zmq_ctx_new();
-    c->socket = c->context != NULL ? zmq_socket(c->context, ZMQ_DEALER) : NULL;
-    if (c->socket == NULL) {
-        reason_set(why, "cannot make a socket: %s", zmq_strerror(zmq_errno()));
-        return -OHEM_SYSTEM;
-    }
-    (void)zmq_setsockopt(c->socket, ZMQ_LINGER, &linger, sizeof linger);
-    (void)zmq_setsockopt(c->socket, ZMQ_HEARTBEAT_IVL, &heartbeat, sizeof heartbeat);
-    (void)zmq_setsockopt(c->socket, ZMQ_IPV6, &ipv6, sizeof ipv6);
-    (void)zmq_setsockopt(c->socket, ZMQ_RCVHWM, &unlimited,
-                         sizeof unlimited); /* credit bounds it */
-    if (zmq_connect(c->socket, endpoint) == 0)
-        return 0;
-    reason_set(why, "endpoint '%s': %s", endpoint, zmq_strerror(zmq_errno()));
-    return -OHEM_INVALID;
-}
-
 /* Say HELLO and wait for WELCOME. */
 static int greet(struct ohem_client *c, const char *endpoint, int timeout_ms, struct reason *why)
 {
-    int64_t deadline = deadline_in(timeout_ms);
+    int64_t deadline = deadline_in(timeout_ms != 0 ? timeout_ms : CONNECT_TIMEOUT_MS);
     int rc = 0;
 
     c->heard_ms = now_ms();
@@ -506,7 +469,8 @@ static int greet(struct ohem_client *c, const char *endpoint, int timeout_ms, st
     while (rc == 0 && !c->welcomed)
         rc = pump(c, deadline);
     if (rc == -OHEM_TIMEDOUT || rc == -OHEM_UNREACHABLE) {
-        reason_set(why, "no daemon answered at '%s' within %d ms", endpoint, timeout_ms);
+        reason_set(why, "no daemon answered at '%s' within %d ms", endpoint,
+                   timeout_ms != 0 ? timeout_ms : CONNECT_TIMEOUT_MS);
         return -OHEM_UNREACHABLE;
     }
     if (rc != 0)
@@ -514,16 +478,8 @@ static int greet(struct ohem_client *c, const char *endpoint, int timeout_ms, st
     return rc;
 }
 
-/* A session that never was has nothing to say that is worth waiting for. */
-static void drop_unsent(struct ohem_client *c)
-{
-    int none = 0;
-
-    if (c->socket != NULL)
-        (void)zmq_setsockopt(c->socket, ZMQ_LINGER, &none, sizeof none);
-}
-
-static void destroy(struct ohem_client *c)
+/* @param discard  what was sent need not leave: nobody was there */
+static void destroy(struct ohem_client *c, bool discard)
 {
     struct ohem_batch *b;
 
@@ -537,11 +493,7 @@ static void destroy(struct ohem_client *c)
         TAILQ_REMOVE(&c->spare, b, entry);
         batch_free(b);
     }
-    if (c->socket != NULL)
-        (void)zmq_close(c->socket);
-    if (c->context != NULL)
-        (void)zmq_ctx_term(c->context);
-    codec_free(c->codec);
+    link_close(&c->link, discard);
     free(c->held);
     free(c);
 }
@@ -556,32 +508,27 @@ int ohem_connect(const struct ohem_options *options, struct ohem_client **out_cl
 
     reason_set(&connect_why, "%s", "");
     rc = check_options(o, &connect_why);
+    if (rc == 0)
+        rc = find_endpoint(o->endpoint, endpoint, sizeof endpoint, &connect_why);
     if (rc != 0)
         return rc;
-    default_endpoint(endpoint, sizeof endpoint);
-    if (o->endpoint != NULL)
-        (void)snprintf(endpoint, sizeof endpoint, "%s", o->endpoint);
     c = calloc(1, sizeof *c);
-    if (c == NULL)
+    if (c == NULL) {
+        reason_set(&connect_why, "out of memory");
         return -OHEM_NOMEM;
+    }
     c->pid = getpid();
     TAILQ_INIT(&c->batches);
     TAILQ_INIT(&c->spare);
-    c->codec = codec_new();
     c->held_capacity = MESSAGE_CREDIT_MAX;
     c->held = malloc(c->held_capacity * sizeof *c->held);
-    rc = c->codec != NULL && c->held != NULL ? 0 : -OHEM_NOMEM;
+    rc = c->held != NULL ? fill_hello(&c->hello, o, &connect_why) : -OHEM_NOMEM;
     if (rc == 0)
-        rc = fill_hello(&c->hello, o, &connect_why);
+        rc = link_open(&c->link, endpoint, &connect_why);
     if (rc == 0)
-        rc = open_socket(c, endpoint, &connect_why);
-    if (rc == 0)
-        rc = greet(c, endpoint,
-                   o->connect_timeout_ms > 0 ? o->connect_timeout_ms : CONNECT_TIMEOUT_MS,
-                   &connect_why);
+        rc = greet(c, endpoint, o->connect_timeout_ms, &connect_why);
     if (rc != 0) {
-        drop_unsent(c);
-        destroy(c);
+        destroy(c, true);
         return rc;
     }
     *out_client = c;
@@ -596,8 +543,8 @@ void ohem_close(struct ohem_client *client)
         return; /* in a forked child the socket is the parent's: leave it alone */
     m.bye.key = client->hello.key;
     if (client->welcomed)
-        (void)send_message(client, &m);
-    destroy(client);
+        link_send(&client->link, &m);
+    destroy(client, false);
 }
 
 uint64_t ohem_instance_count(const struct ohem_client *client)
@@ -632,9 +579,9 @@ static struct ohem_batch *first_ready(struct ohem_client *c)
 {
     struct ohem_batch *b;
 
-    TAILQ_FOREACH(b, &c->batches, entry)
-    if (b->state == BATCH_READY)
-        return b;
+    TAILQ_FOREACH (b, &c->batches, entry)
+        if (b->state == BATCH_READY)
+            return b;
     return NULL;
 }
 
@@ -709,19 +656,30 @@ static int check_report(struct ohem_batch *b, const float *losses, size_t count)
     return 0;
 }
 
-/* Wait for the answer; send the report again after a reconnect. */
+/* Is an answer to this report lost? So it is when the connection is a new one, and when a PING that
+ * was sent after the report is answered before it. */
+static bool is_report_lost(struct ohem_client *c, uint64_t *ping_nonce)
+{
+    bool lost = c->came_back || c->pong_nonce > *ping_nonce;
+
+    c->came_back = false;
+    if (lost)
+        *ping_nonce = c->ping_nonce;
+    return lost;
+}
+
+/* Wait for the answer; send the report again when it got lost. */
 static int await_selection(struct ohem_client *c, struct ohem_batch *b, int64_t deadline)
 {
+    uint64_t ping_nonce = c->ping_nonce;
     int rc = 0;
 
     while (rc == 0 && !b->selection.arrived && b->refused == 0) {
         rc = pump(c, deadline);
         if (b->state == BATCH_ORPHAN)
             return check_report(b, b->losses, b->count);
-        if (rc == 0 && c->came_back && !b->selection.arrived) {
-            c->came_back = false;
-            (void)send_loss(c, b);
-        }
+        if (rc == 0 && !b->selection.arrived && b->refused == 0 && is_report_lost(c, &ping_nonce))
+            send_loss(c, b);
     }
     if (rc == 0 && b->refused != 0) {
         reason_set(&c->why, "%s", b->why);
@@ -745,7 +703,7 @@ int ohem_report(struct ohem_batch *batch, const float *losses, size_t count, int
     batch->selection.arrived = false;
     batch->refused = 0;
     c->came_back = false;
-    (void)send_loss(c, batch); /* when the queue is full it is sent again after a reconnect */
+    send_loss(c, batch);
     rc = await_selection(c, batch, deadline);
     if (rc == 0)
         *out_selection = &batch->selection;

@@ -56,7 +56,7 @@ struct ohem_options {
     uint32_t batch_size;  /* K, 1..65536 and at most N; 0: the job's own */
     uint32_t credit;      /* batches held at once, 1..64, those read ahead included; 0: the job's */
     uint32_t rank;        /* of this trainer among those of the job, for logs */
-    int connect_timeout_ms; /* 0: 10,000 */
+    int connect_timeout_ms; /* 0: 10,000; -1: without end */
     const char *agent;      /* a name for the daemon's log; NULL: the program's */
 };
 
@@ -92,6 +92,7 @@ OHEM_API const char *ohem_error_name(int error);
  *   -OHEM_NO_JOB       it has no such job
  *   -OHEM_VERSION      it speaks another major version of the protocol
  *   -OHEM_LIMIT        it has as many sessions, or instances on lease, as it may
+ *   -OHEM_TOO_LARGE    a batch could be larger than it allows (payload_bytes_max)
  *   -OHEM_DRAINING     it is going down
  *   -OHEM_NOMEM, -OHEM_SYSTEM
  * ohem_connect_error() then has the details, with names, values and limits.
@@ -101,8 +102,8 @@ OHEM_API int ohem_connect(const struct ohem_options *options, struct ohem_client
 /** Why the last ohem_connect() of this thread failed, in one line; "" if none did. */
 OHEM_API const char *ohem_connect_error(void);
 
-/** Why the last call on this client failed, in one line; "" if none did. Lent until the next call.
- */
+/** Why the last call on this client that failed did so, in one line; "" if none did. Lent until the
+ *  next call. */
 OHEM_API const char *ohem_client_error(const struct ohem_client *client);
 
 /** N, the number of instances in the job's data set: ids are 0..N-1. */
@@ -135,6 +136,9 @@ OHEM_API uint64_t ohem_session(const struct ohem_client *client);
  *   -OHEM_LIMIT        all `credit` batches are held: nothing can come before ohem_release()
  *   -OHEM_DRAINING     the daemon is going down; report what you hold and close
  *   -OHEM_MALFORMED    the daemon sent what we cannot read; close
+ *   -OHEM_DATASET      the daemon was restarted on another data set (keys, count or record size
+ *                      differ): ids no longer mean the same; close
+ *   -OHEM_NO_JOB, -OHEM_INVALID, -OHEM_TOO_LARGE  a restarted daemon refused the session; close
  *   -OHEM_FORKED, -OHEM_NOMEM, -OHEM_SYSTEM
  *
  * The batch is leased: without a report within ohem_batch_lease_ms() its coverage instances go

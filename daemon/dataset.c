@@ -13,27 +13,44 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <lmdb.h>
-#include <stdio.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define CHECKPOINT_STRIDE 256
-#define DATABASES_MAX     128 /* names looked at for "holds named databases: ..." */
-#define NAMES_BYTES_MAX   256 /* of the list in that error */
-#define PROGRESS_STRIDE   65536
-#define NAME_BYTES_MAX    512
-#define TEXT_OF_(x)       #x
-#define TEXT_OF(x)        TEXT_OF_(x)
+#define CHECKPOINT_STRIDE  256
+#define DATABASES_MAX      128 /* names looked at for "holds named databases: ..." */
+#define NAMES_BYTES_MAX    256 /* of the list in that error */
+#define DATABASES_OPEN_MAX 256 /* of one environment: those, and one of each data set */
+#define PROGRESS_STRIDE    65536
+#define NAME_BYTES_MAX     512
+#define TEXT_OF_(x)        #x
+#define TEXT_OF(x)         TEXT_OF_(x)
 
-struct dataset {
+/* LMDB's locks are the process's: who opens an environment twice loses the first one's snapshot to
+ * the next writer. So data sets that lie in one environment share it.
+ */
+struct environment {
+    TAILQ_ENTRY(environment) of_process;
+    unsigned refs;
+    dev_t device; /* which data file it is */
+    ino_t inode;
+    bool immutable;
     MDB_env *env;
     MDB_txn *txn;
+};
+
+TAILQ_HEAD(environment_list, environment);
+static struct environment_list environments = TAILQ_HEAD_INITIALIZER(environments);
+
+struct dataset {
+    struct environment *in;
     MDB_dbi dbi;
     MDB_cursor *cursor; /* for keys */
     struct dataset_record *records;
@@ -62,7 +79,7 @@ static int fail(const char *path, const char *doing, int rc, struct reason *why)
 /* The data file, looked at before LMDB does: it leaves a lock file beside what it refuses, and its
  * errors for a file that is missing or empty name neither.
  */
-static int check_file(const char *path, bool *out_folder, struct reason *why)
+static int check_file(const char *path, bool *out_folder, struct stat *out, struct reason *why)
 {
     char file[PATH_MAX];
     struct stat st;
@@ -80,27 +97,91 @@ static int check_file(const char *path, bool *out_folder, struct reason *why)
         reason_set(why, "data set '%s': the file is empty", file);
     else {
         *out_folder = folder;
+        *out = st;
         return 0;
     }
+    return -OHEM_DATASET;
+}
+
+static void environment_unref(struct environment *e)
+{
+    if (e == NULL || --e->refs > 0)
+        return;
+    TAILQ_REMOVE(&environments, e, of_process);
+    if (e->txn != NULL)
+        mdb_txn_abort(e->txn);
+    if (e->env != NULL)
+        mdb_env_close(e->env);
+    free(e);
+}
+
+static int environment_new(const struct stat *file, bool immutable, const char *path,
+                           struct environment **out, struct reason *why)
+{
+    struct environment *e = calloc(1, sizeof *e);
+
+    if (e == NULL) {
+        reason_set(why, "data set '%s': no memory", path);
+        return -OHEM_NOMEM;
+    }
+    e->refs = 1;
+    e->device = file->st_dev;
+    e->inode = file->st_ino;
+    e->immutable = immutable;
+    TAILQ_INSERT_TAIL(&environments, e, of_process);
+    *out = e;
+    return 0;
+}
+
+static struct environment *find_environment(const struct stat *file)
+{
+    struct environment *e;
+
+    TAILQ_FOREACH (e, &environments, of_process)
+        if (e->device == file->st_dev && e->inode == file->st_ino)
+            return e;
+    return NULL;
+}
+
+/* One that is open already, by another data set. */
+static int join_environment(struct dataset *d, struct environment *e, const char *path,
+                            bool immutable, struct reason *why)
+{
+    if (e->immutable == immutable) {
+        e->refs++;
+        d->in = e;
+        return 0;
+    }
+    reason_set(why, "data set '%s': another data set lies in it too; give both the same immutable",
+               path);
     return -OHEM_DATASET;
 }
 
 static int open_environment(struct dataset *d, const char *path, bool immutable, struct reason *why)
 {
     bool folder = false;
-    int rc = check_file(path, &folder, why);
+    struct stat file;
+    struct environment *e;
+    int rc = check_file(path, &folder, &file, why);
     unsigned flags = MDB_RDONLY | MDB_NOTLS | MDB_NORDAHEAD | (folder ? 0 : MDB_NOSUBDIR) |
                      (immutable ? MDB_NOLOCK : 0);
 
     if (rc != 0)
         return rc;
-    rc = mdb_env_create(&d->env);
+    e = find_environment(&file);
+    if (e != NULL)
+        return join_environment(d, e, path, immutable, why);
+    rc = environment_new(&file, immutable, path, &d->in, why);
+    if (rc != 0)
+        return rc;
+    e = d->in;
+    rc = mdb_env_create(&e->env);
     if (rc == 0)
-        rc = mdb_env_set_maxdbs(d->env, 2);
+        rc = mdb_env_set_maxdbs(e->env, DATABASES_OPEN_MAX);
     if (rc == 0)
-        rc = mdb_env_open(d->env, path, flags, 0);
+        rc = mdb_env_open(e->env, path, flags, 0);
     if (rc == 0)
-        rc = mdb_txn_begin(d->env, NULL, MDB_RDONLY, &d->txn);
+        rc = mdb_txn_begin(e->env, NULL, MDB_RDONLY, &e->txn);
     return rc == 0 ? 0 : fail(path, "cannot open", rc, why);
 }
 
@@ -114,9 +195,8 @@ static bool note_database(struct dataset *d, const MDB_val *key, char *names)
         return false;
     memcpy(name, key->mv_data, key->mv_size);
     name[key->mv_size] = '\0';
-    if (mdb_dbi_open(d->txn, name, 0, &dbi) != 0)
+    if (mdb_dbi_open(d->in->txn, name, 0, &dbi) != 0)
         return false;
-    mdb_dbi_close(d->env, dbi);
     if (strlen(names) + strlen(name) + 3 < NAMES_BYTES_MAX) {
         strcat(names, names[0] != '\0' ? ", " : "");
         strcat(names, name);
@@ -132,7 +212,7 @@ static int refuse_databases(struct dataset *d, const char *path, struct reason *
     MDB_cursor *cursor;
     MDB_val key;
     bool found = false;
-    int rc = mdb_cursor_open(d->txn, d->dbi, &cursor);
+    int rc = mdb_cursor_open(d->in->txn, d->dbi, &cursor);
 
     if (rc != 0)
         return fail(path, "cannot read", rc, why);
@@ -151,14 +231,14 @@ static int open_database(struct dataset *d, const char *path, const char *databa
 {
     const char *name = database[0] != '\0' ? database : NULL;
     unsigned flags = 0;
-    int rc = mdb_dbi_open(d->txn, name, 0, &d->dbi);
+    int rc = mdb_dbi_open(d->in->txn, name, 0, &d->dbi);
 
     if (rc == MDB_NOTFOUND) {
         reason_set(why, "data set '%s' has no database '%s'", path, database);
         return -OHEM_DATASET;
     }
     if (rc == 0)
-        rc = mdb_dbi_flags(d->txn, d->dbi, &flags);
+        rc = mdb_dbi_flags(d->in->txn, d->dbi, &flags);
     if (rc != 0)
         return fail(path, "cannot open the database", rc, why);
     if (flags & MDB_DUPSORT) {
@@ -181,7 +261,7 @@ static void touch_records(struct dataset *d)
     MDB_val key, value;
     volatile char byte;
 
-    if (mdb_cursor_open(d->txn, d->dbi, &cursor) != 0)
+    if (mdb_cursor_open(d->in->txn, d->dbi, &cursor) != 0)
         return;
     while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0)
         if (value.mv_size > 0)
@@ -222,12 +302,12 @@ static int check_length(struct dataset *d, const char *path, const char *databas
     struct stat st;
     mdb_filehandle_t fd;
     uint64_t whole, size;
-    int rc = mdb_env_get_fd(d->env, &fd);
+    int rc = mdb_env_get_fd(d->in->env, &fd);
 
     if (rc == 0)
-        rc = mdb_env_info(d->env, &info);
+        rc = mdb_env_info(d->in->env, &info);
     if (rc == 0)
-        rc = mdb_env_stat(d->env, &pages);
+        rc = mdb_env_stat(d->in->env, &pages);
     if (rc == 0 && fstat(fd, &st) != 0)
         rc = errno;
     if (rc != 0)
@@ -249,7 +329,7 @@ static int check_length(struct dataset *d, const char *path, const char *databas
 static int take_index_memory(struct dataset *d, const char *path, struct reason *why)
 {
     MDB_stat st;
-    int rc = mdb_stat(d->txn, d->dbi, &st);
+    int rc = mdb_stat(d->in->txn, d->dbi, &st);
 
     if (rc != 0)
         return fail(path, "cannot read", rc, why);
@@ -337,7 +417,7 @@ int dataset_open(const char *path, const char *database, bool immutable, struct 
         rc = open_database(d, path, database, why);
     if (rc == 0)
         rc = take_index_memory(d, path, why);
-    if (rc == 0 && (rc = mdb_cursor_open(d->txn, d->dbi, &d->cursor)) != 0)
+    if (rc == 0 && (rc = mdb_cursor_open(d->in->txn, d->dbi, &d->cursor)) != 0)
         rc = fail(path, "cannot read", rc, why);
     if (rc == 0)
         rc = scan(d, path, why, progress_cb, ctx);
@@ -355,10 +435,7 @@ void dataset_close(struct dataset *d)
         return;
     if (d->cursor != NULL)
         mdb_cursor_close(d->cursor);
-    if (d->txn != NULL)
-        mdb_txn_abort(d->txn);
-    if (d->env != NULL)
-        mdb_env_close(d->env);
+    environment_unref(d->in);
     free(d->records);
     free(d->checkpoints);
     free(d);

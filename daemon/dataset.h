@@ -28,7 +28,8 @@ struct dataset_record {
 typedef void (*dataset_progress_cb)(void *ctx, uint64_t done, uint64_t total);
 
 /**
- * Open and scan.
+ * Open and scan. Data sets of one environment share its snapshot, and must agree on immutable. From
+ * the loop's thread only, as dataset_close().
  * @param path       an LMDB folder, or a data file (MDB_NOSUBDIR)
  * @param database   a named sub-database, or "" for the main one
  * @param immutable  nobody writes: open without the lock file

@@ -3,81 +3,136 @@
  *
  * A parcel is owned by the loop, then by one work request, then by the loop again, then by the
  * frames that lent its memory: `refs` counts those. Whoever drops the last reference, on whatever
- * thread, only wakes the loop, which finds the parcel free again. Buffers grow to the largest batch
- * seen and stay: in steady state nothing is allocated here.
+ * thread, only wakes the loop, which takes the parcel back. A peer that does not read keeps its
+ * parcels for as long as ZeroMQ holds their frames, so each peer may have only a few under way, and
+ * of the memory that all of them may take each peer's first parcel is sure. Buffers are used again
+ * and grow to the largest batch: in steady state nothing is allocated here.
  */
 #include "loader.h"
 
 #include "../proto/error.h"
+#include "engine/map.h"
 
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 struct slot {
     struct loader_parcel parcel; /* first: a parcel is its slot */
     struct loader *loader;
     uv_work_t work;
-    atomic_int refs; /* 0: free */
-    uint64_t ticket; /* the order of loader_gather() */
-    bool gathered;   /* records are there, not yet handed to ready_cb */
-    uint32_t *ids;   /* as the engine has them; the message's are 64 bits wide */
+    atomic_int refs;
+    bool gathered; /* records are there, not yet handed to ready_cb */
+    uint32_t *ids; /* as the engine has them; the message's are 64 bits wide */
     unsigned char *vectors, *payload;
     size_t ids_capacity, vectors_capacity, payload_capacity; /* bytes */
+    TAILQ_ENTRY(slot) entry;                                 /* in one of the loader's lists */
 };
+
+TAILQ_HEAD(slot_list, slot);
 
 struct loader {
     uv_loop_t *loop;
     uv_async_t returned;
     bool closing;
-    size_t waiting;   /* parcels not yet handed to ready_cb */
-    uint64_t tickets; /* given out */
     loader_ready_cb ready_cb;
     void *ctx;
-    size_t slot_count;
-    struct slot slots[];
+    struct slot_list waiting; /* being gathered, or gathered early; in the order of their peers */
+    struct slot_list lent;    /* handed to ready_cb; their frames may be on their way */
+    struct slot_list spare;
+    size_t waiting_count;
+    struct map per_peer;              /* parcels waiting or lent, by peer */
+    uint64_t busy_bytes, spare_bytes; /* payload memory of those; and of the spare ones */
 };
 
-/* The loop was woken: its other handles look for room by themselves. */
-static void returned_cb(uv_async_t *async)
+/* ---- taking parcels and taking them back
+ * --------------------------------------------------------*/
+
+static size_t peer_count(const struct loader *l, uint64_t peer)
 {
-    (void)async;
+    return (size_t)(uintptr_t)map_get(&l->per_peer, peer);
 }
 
-int loader_new(uv_loop_t *loop, size_t parcels_max, loader_ready_cb ready_cb, void *ctx,
-               struct loader **out)
+static void set_peer_count(struct loader *l, uint64_t peer, size_t count)
 {
-    struct loader *l = calloc(1, sizeof *l + parcels_max * sizeof l->slots[0]);
+    map_remove(&l->per_peer, peer);
+    if (count > 0)
+        map_put(&l->per_peer, peer, (void *)(uintptr_t)count);
+}
 
-    if (l == NULL)
+static void free_slot(struct slot *slot)
+{
+    free(slot->ids);
+    free(slot->vectors);
+    free(slot->payload);
+    free(slot);
+}
+
+static void take_back(struct loader *l, struct slot *slot)
+{
+    TAILQ_REMOVE(&l->lent, slot, entry);
+    set_peer_count(l, slot->parcel.peer, peer_count(l, slot->parcel.peer) - 1);
+    l->busy_bytes -= slot->payload_capacity;
+    if (l->spare_bytes + slot->payload_capacity > LOADER_BYTES_MAX) {
+        free_slot(slot);
+        return;
+    }
+    l->spare_bytes += slot->payload_capacity;
+    TAILQ_INSERT_HEAD(&l->spare, slot, entry); /* the warmest memory goes out first */
+}
+
+/* Some frames have left. Other handles of the loop look for room by themselves, after this. */
+static void returned_cb(uv_async_t *async)
+{
+    struct loader *l = async->data;
+    struct slot *slot, *next;
+
+    for (slot = TAILQ_FIRST(&l->lent); slot != NULL; slot = next) {
+        next = TAILQ_NEXT(slot, entry);
+        if (atomic_load_explicit(&slot->refs, memory_order_acquire) == 0)
+            take_back(l, slot);
+    }
+}
+
+int loader_new(uv_loop_t *loop, loader_ready_cb ready_cb, void *ctx, struct loader **out)
+{
+    struct loader *l = calloc(1, sizeof *l);
+
+    if (l == NULL || map_init(&l->per_peer, 0) != 0) {
+        free(l);
         return -OHEM_NOMEM;
+    }
     l->loop = loop;
     l->ready_cb = ready_cb;
     l->ctx = ctx;
-    l->slot_count = parcels_max;
-    for (size_t i = 0; i < parcels_max; i++) {
-        l->slots[i].loader = l;
-        l->slots[i].work.data = &l->slots[i];
-    }
+    TAILQ_INIT(&l->waiting);
+    TAILQ_INIT(&l->lent);
+    TAILQ_INIT(&l->spare);
     if (uv_async_init(loop, &l->returned, returned_cb) != 0) {
+        map_deinit(&l->per_peer);
         free(l);
         return -OHEM_SYSTEM;
     }
+    l->returned.data = l;
     *out = l;
     return 0;
 }
 
 size_t loader_room(const struct loader *l)
 {
-    size_t room = 0;
-
-    for (size_t i = 0; i < l->slot_count; i++)
-        room += atomic_load_explicit(&l->slots[i].refs, memory_order_acquire) == 0;
-    return room;
+    return LOADER_GATHERS_MAX - l->waiting_count;
 }
 
-/* Memory of at least so many bytes; the old contents are not kept. */
+bool loader_has_room_for(const struct loader *l, uint64_t peer)
+{
+    size_t count = peer_count(l, peer);
+
+    return count == 0 || (count < LOADER_PER_PEER_MAX && l->busy_bytes < LOADER_BYTES_MAX);
+}
+
+/* Memory of at least so many bytes, with some to spare; the old contents are not kept. */
 static int ensure(void *buffer, size_t *capacity, size_t size)
 {
     void **memory = buffer;
@@ -85,6 +140,8 @@ static int ensure(void *buffer, size_t *capacity, size_t size)
 
     if (size <= *capacity)
         return 0;
+    if (*capacity > 0)
+        size += size / 8; /* records of many sizes: the next batch may be a little larger */
     bigger = malloc(size);
     if (bigger == NULL)
         return -OHEM_NOMEM;
@@ -94,14 +151,21 @@ static int ensure(void *buffer, size_t *capacity, size_t size)
     return 0;
 }
 
-static struct slot *free_slot(struct loader *l)
+static struct slot *take_slot(struct loader *l)
 {
-    size_t i = 0;
+    struct slot *slot = TAILQ_FIRST(&l->spare);
 
-    while (atomic_load_explicit(&l->slots[i].refs, memory_order_acquire) != 0)
-        i++;
-    assert(i < l->slot_count);
-    return &l->slots[i];
+    if (slot != NULL) {
+        TAILQ_REMOVE(&l->spare, slot, entry);
+        l->spare_bytes -= slot->payload_capacity;
+        return slot;
+    }
+    slot = calloc(1, sizeof *slot);
+    if (slot != NULL) {
+        slot->loader = l;
+        slot->work.data = slot;
+    }
+    return slot;
 }
 
 static uint64_t payload_bytes(const struct dataset *dataset, const uint32_t *ids, uint32_t count)
@@ -167,29 +231,24 @@ static void gather_cb(uv_work_t *work)
     slot->parcel.gather_ns = uv_hrtime() - began;
 }
 
-static bool is_waiting(const struct slot *slot)
-{
-    return slot->ticket != 0;
-}
-
 /* Must this parcel wait for an earlier one to the same peer? */
-static bool is_early(const struct loader *l, const struct slot *slot)
+static bool is_early(const struct slot *slot)
 {
-    for (size_t i = 0; i < l->slot_count; i++) {
-        const struct slot *other = &l->slots[i];
+    const struct slot *other = slot;
 
-        if (is_waiting(other) && other->ticket < slot->ticket &&
-            other->parcel.peer == slot->parcel.peer)
+    while ((other = TAILQ_PREV(other, slot_list, entry)) != NULL)
+        if (other->parcel.peer == slot->parcel.peer)
             return true;
-    }
     return false;
 }
 
 static struct slot *next_ready(struct loader *l)
 {
-    for (size_t i = 0; i < l->slot_count; i++)
-        if (is_waiting(&l->slots[i]) && l->slots[i].gathered && !is_early(l, &l->slots[i]))
-            return &l->slots[i];
+    struct slot *slot;
+
+    TAILQ_FOREACH (slot, &l->waiting, entry)
+        if (slot->gathered && !is_early(slot))
+            return slot;
     return NULL;
 }
 
@@ -202,33 +261,52 @@ static void gathered_cb(uv_work_t *work, int status)
     (void)status; /* never cancelled */
     slot->gathered = true;
     while ((slot = next_ready(l)) != NULL) {
-        slot->ticket = 0;
-        l->waiting--;
+        TAILQ_REMOVE(&l->waiting, slot, entry);
+        TAILQ_INSERT_TAIL(&l->lent, slot, entry);
+        l->waiting_count--;
         l->ready_cb(l->ctx, &slot->parcel);
     }
+}
+
+/* Everything that may fail, before anything is begun. */
+static int prepare_slot(struct loader *l, struct slot *slot, uint64_t bytes, size_t k)
+{
+    int rc = map_reserve(&l->per_peer, l->per_peer.count + 1);
+
+    if (rc == 0)
+        rc = ensure(&slot->ids, &slot->ids_capacity, k * sizeof *slot->ids);
+    if (rc == 0)
+        rc = ensure(&slot->vectors, &slot->vectors_capacity, (2 * k + 1) * 8 + 2 * k * 4);
+    if (rc == 0)
+        rc = ensure(&slot->payload, &slot->payload_capacity, bytes > 0 ? bytes : 1);
+    return rc;
 }
 
 int loader_gather(struct loader *l, const struct engine_delivery *delivery,
                   const struct dataset *dataset)
 {
     const struct lease *lease = delivery->lease;
-    struct slot *slot = free_slot(l);
-    uint64_t bytes = payload_bytes(dataset, lease->ids, lease->count);
-    size_t k = lease->count;
+    struct slot *slot = take_slot(l);
+    int rc;
 
-    if (ensure(&slot->ids, &slot->ids_capacity, k * sizeof *slot->ids) != 0 ||
-        ensure(&slot->vectors, &slot->vectors_capacity, (2 * k + 1) * 8 + 2 * k * 4) != 0 ||
-        ensure(&slot->payload, &slot->payload_capacity, bytes > 0 ? bytes : 1) != 0)
+    if (slot == NULL)
         return -OHEM_NOMEM;
+    rc = prepare_slot(l, slot, payload_bytes(dataset, lease->ids, lease->count), lease->count);
+    if (rc != 0) {
+        free_slot(slot);
+        return rc;
+    }
     slot->parcel.dataset = dataset;
+    slot->gathered = false;
     write_header(slot, delivery);
     write_vectors(slot, lease, dataset);
-    if (uv_queue_work(l->loop, &slot->work, gather_cb, gathered_cb) != 0)
-        return -OHEM_SYSTEM;
     atomic_store_explicit(&slot->refs, 1, memory_order_relaxed);
-    slot->ticket = ++l->tickets;
-    slot->gathered = false;
-    l->waiting++;
+    /* fails for a missing callback only */
+    (void)uv_queue_work(l->loop, &slot->work, gather_cb, gathered_cb);
+    TAILQ_INSERT_TAIL(&l->waiting, slot, entry);
+    l->waiting_count++;
+    l->busy_bytes += slot->payload_capacity;
+    set_peer_count(l, delivery->peer, peer_count(l, delivery->peer) + 1);
     return 0;
 }
 
@@ -254,15 +332,23 @@ void loader_close(struct loader *l)
     uv_close((uv_handle_t *)&l->returned, NULL);
 }
 
+static void free_list(struct slot_list *list)
+{
+    struct slot *slot;
+
+    while ((slot = TAILQ_FIRST(list)) != NULL) {
+        TAILQ_REMOVE(list, slot, entry);
+        free_slot(slot);
+    }
+}
+
 void loader_free(struct loader *l)
 {
     if (l == NULL)
         return;
-    assert(l->waiting == 0);
-    for (size_t i = 0; i < l->slot_count; i++) {
-        free(l->slots[i].ids);
-        free(l->slots[i].vectors);
-        free(l->slots[i].payload);
-    }
+    assert(l->waiting_count == 0);
+    free_list(&l->lent);
+    free_list(&l->spare);
+    map_deinit(&l->per_peer);
     free(l);
 }

@@ -13,6 +13,12 @@
 
 #include <uv.h>
 
+#define LOADER_GATHERS_MAX  64 /* batches being gathered at once */
+#define LOADER_PER_PEER_MAX 4  /* batches of one peer being gathered or sent */
+#define LOADER_BYTES_MAX \
+    (UINT64_C(1) << 30) /* of those of all peers; a peer's first goes beyond \
+                         */
+
 struct loader;
 
 struct loader_parcel {
@@ -26,14 +32,17 @@ struct loader_parcel {
  * each peer. The callee has one reference. */
 typedef void (*loader_ready_cb)(void *ctx, struct loader_parcel *parcel);
 
-/** @param parcels_max  batches on their way at once. @return 0, -OHEM_NOMEM or -OHEM_SYSTEM. */
-int loader_new(uv_loop_t *loop, size_t parcels_max, loader_ready_cb ready_cb, void *ctx,
-               struct loader **out);
+/** @return 0, -OHEM_NOMEM or -OHEM_SYSTEM. */
+int loader_new(uv_loop_t *loop, loader_ready_cb ready_cb, void *ctx, struct loader **out);
 
-/** How many more parcels can be taken now. */
+/** How many more batches can be gathered now, whosever they are. */
 size_t loader_room(const struct loader *l);
 
-/** Start gathering. Needs room. @return 0, -OHEM_NOMEM or -OHEM_SYSTEM: then nothing has begun. */
+/** May another batch be gathered for this peer? Not while the ones before wait to be read. */
+bool loader_has_room_for(const struct loader *l, uint64_t peer);
+
+/** Start gathering. Needs room, of both kinds. @return 0, or -OHEM_NOMEM: then nothing has begun.
+ */
 int loader_gather(struct loader *l, const struct engine_delivery *delivery,
                   const struct dataset *dataset);
 

@@ -31,13 +31,15 @@
 #define RUNTIME_MODE    0750
 #define PERMISSIONS_ALL 0777
 
+#define SIGNAL_COUNT 3 /* that end the daemon: SIGTERM, SIGINT, SIGHUP */
+
 struct daemon {
     struct config config;
     struct dataset *datasets[CONFIG_DATASETS_MAX];
     uv_loop_t loop;
     struct server *server;
     struct status *status;
-    uv_signal_t terminate, interrupt;
+    uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t rates, watchdog;
     bool ending;                         /* a signal came */
     uint64_t rates_ms, batches, reports; /* when the rates were last looked at, and then */
@@ -84,17 +86,46 @@ static void close_datasets(struct daemon *d)
         dataset_close(d->datasets[i]);
 }
 
-static void log_jobs(const struct config *c)
+static void log_job(const struct config_job *job)
 {
-    for (size_t i = 0; i < c->job_count; i++) {
-        const struct job_settings *s = &c->jobs[i].settings;
+    const struct job_settings *s = &job->settings;
 
-        log_info("job",
-                 "ready name=%s dataset=%s seed=%" PRIu64 " batch_size=%" PRIu32 " rho=%g alpha=%g"
-                 " beta=%g lambda=%g lease_ms=%" PRIu64,
-                 s->name, c->jobs[i].dataset, s->seed, s->batch_size, s->sampler.rho,
-                 s->sampler.alpha, s->sampler.beta, s->lambda, s->lease_ms);
+    log_info("job",
+             "ready name=%s dataset=%s seed=%" PRIu64 " batch_size=%" PRIu32 " rho=%g alpha=%g"
+             " beta=%g lambda=%g lease_ms=%" PRIu64,
+             s->name, job->dataset, s->seed, s->batch_size, s->sampler.rho, s->sampler.alpha,
+             s->sampler.beta, s->lambda, s->lease_ms);
+}
+
+/* No error: trainers may ask for smaller batches. */
+static void warn_of_batch_bytes(const struct daemon *d, const struct job_settings *s)
+{
+    uint64_t bytes = s->batch_size * dataset_record_bytes_max(d->datasets[s->dataset.number]);
+
+    if (bytes > d->config.payload_bytes_max)
+        log_warning("job",
+                    "who asks for no smaller batch is refused: batch_size may take more than"
+                    " payload_bytes_max name=%s batch_size=%" PRIu32 " bytes=%" PRIu64
+                    " payload_bytes_max=%" PRIu64,
+                    s->name, s->batch_size, bytes, d->config.payload_bytes_max);
+}
+
+static void log_jobs(const struct daemon *d)
+{
+    for (size_t i = 0; i < d->config.job_count; i++) {
+        log_job(&d->config.jobs[i]);
+        warn_of_batch_bytes(d, &d->config.jobs[i].settings);
     }
+}
+
+/* config_check() saw to it that the operator wants it; each start says what that means. */
+static void warn_of_tcp(const struct config *c)
+{
+    if (strncmp(c->listen, "tcp://", 6) == 0)
+        log_warning("main",
+                    "insecure_tcp: who reaches the endpoint can read the data and change the scores"
+                    " endpoint=%s",
+                    c->listen);
 }
 
 /* ---- the end ---- */
@@ -105,8 +136,8 @@ static void close_cb(void *ctx)
 
     status_close(d->status);
     server_close(d->server);
-    uv_close((uv_handle_t *)&d->terminate, NULL);
-    uv_close((uv_handle_t *)&d->interrupt, NULL);
+    for (size_t i = 0; i < SIGNAL_COUNT; i++)
+        uv_close((uv_handle_t *)&d->signals[i], NULL);
     uv_close((uv_handle_t *)&d->rates, NULL);
     uv_close((uv_handle_t *)&d->watchdog, NULL);
 }
@@ -131,8 +162,8 @@ static uint64_t count_reports(struct server *s)
     uint64_t sum = 0;
     const struct job *j;
 
-    TAILQ_FOREACH(j, &server_engine(s)->jobs, of_engine)
-    sum += j->metrics.reports_applied;
+    TAILQ_FOREACH (j, &server_engine(s)->jobs, of_engine)
+        sum += j->metrics.reports_applied;
     return sum;
 }
 
@@ -161,21 +192,24 @@ static void watchdog_cb(uv_timer_t *timer)
 /* Our own handles. libuv's init and start of these cannot fail but for a signal. */
 static int start_handles(struct daemon *d, struct reason *why)
 {
+    /* a terminal that closes is no reason to lose a report */
+    static const int numbers[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP};
     uint64_t watchdog_ms = notify_watchdog_ms();
-    int rc;
+    int rc = 0;
 
     (void)uv_timer_init(&d->loop, &d->rates);
     (void)uv_timer_init(&d->loop, &d->watchdog);
-    (void)uv_signal_init(&d->loop, &d->terminate);
-    (void)uv_signal_init(&d->loop, &d->interrupt);
-    d->rates.data = d->terminate.data = d->interrupt.data = d;
+    d->rates.data = d;
     d->rates_ms = uv_now(&d->loop);
     (void)uv_timer_start(&d->rates, rates_cb, STATUS_EVERY_MS, STATUS_EVERY_MS);
     if (watchdog_ms > 0)
         (void)uv_timer_start(&d->watchdog, watchdog_cb, 0, watchdog_ms);
-    rc = uv_signal_start(&d->terminate, signal_cb, SIGTERM);
-    if (rc == 0)
-        rc = uv_signal_start(&d->interrupt, signal_cb, SIGINT);
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+        (void)uv_signal_init(&d->loop, &d->signals[i]);
+        d->signals[i].data = d;
+        if (rc == 0)
+            rc = uv_signal_start(&d->signals[i], signal_cb, numbers[i]);
+    }
     if (rc == 0)
         return 0;
     reason_set(why, "cannot catch signals: %s", uv_strerror(rc));
@@ -246,7 +280,8 @@ static int serve(struct daemon *d, struct reason *why)
         goto err_after_server;
     rc = start_handles(d, why);
     if (rc == 0) {
-        log_jobs(&d->config);
+        log_jobs(d);
+        warn_of_tcp(&d->config);
         log_info("main", "ready version=%s listen=%s status=\"%s\"", OHEMD_VERSION,
                  d->config.listen, d->config.status_socket);
         notify_ready("serving");

@@ -55,7 +55,7 @@ static void print_help(void)
     }
     (void)puts(
         "\nIts sockets are made in $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR/ohemd, else\n"
-        "/run/ohemd. Exit codes: 0 after SIGTERM or SIGINT, 1 it failed, 2 wrong options or\n"
+        "/run/ohemd. Exit codes: 0 after SIGTERM, SIGINT, SIGHUP, 1 it failed, 2 wrong options or\n"
         "configuration.");
 }
 

@@ -10,7 +10,7 @@
 #include "../proto/codec.h"
 #include "../proto/error.h"
 #include "loader.h"
-#include "status_socket.h"
+#include "unix_socket.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -21,9 +21,10 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define SERVER_RECEIVE_MAX  256  /* messages in a turn of the loop */
-#define SERVER_PARCELS_MAX  64   /* batches being gathered or sent */
-#define SERVER_SEND_HWM     1024 /* messages that a slow peer may have waiting */
+#define SERVER_RECEIVE_MAX  256     /* messages in a turn of the loop */
+#define SERVER_DRAW_MAX     4       /* batches drawn between two looks at the time */
+#define SERVER_TURN_NS      2000000 /* of receiving, and of drawing, in a turn of the loop */
+#define SERVER_SEND_HWM     1024    /* messages that a slow peer may have waiting */
 #define SERVER_LINGER_MS    1000
 #define SERVER_HEARTBEAT_MS 10000
 #define PEER_BYTES          5 /* a routing id made by the ROUTER: a zero, then a number */
@@ -33,7 +34,7 @@ struct server {
     struct dataset *const *datasets;
     uv_loop_t *loop;
     void *context, *socket;
-    struct status_socket file; /* of an ipc endpoint; fd -1 otherwise */
+    struct unix_socket file; /* of an ipc endpoint; fd -1 otherwise */
     struct engine engine;
     struct codec *codec;
     struct loader *loader;
@@ -44,6 +45,7 @@ struct server {
     uv_timer_t due, drain;
     void (*drained_cb)(void *ctx);
     void *drained_ctx;
+    bool starved; /* a gather found no memory: no more in this turn */
     bool closing;
 };
 
@@ -71,14 +73,24 @@ static void peer_bytes(uint64_t peer, unsigned char out[PEER_BYTES])
         out[i] = (unsigned char)(peer >> 8 * i);
 }
 
+/* Send a part by copy. A signal may interrupt ZeroMQ's own housekeeping: that is no answer. */
+static int send_part(struct server *s, const void *data, size_t size, int flags)
+{
+    int rc;
+
+    do
+        rc = zmq_send(s->socket, data, size, flags | ZMQ_DONTWAIT);
+    while (rc < 0 && zmq_errno() == EINTR);
+    return rc < 0 ? -OHEM_UNREACHABLE : 0;
+}
+
+/* The first part decides: EHOSTUNREACH, the peer is gone; EAGAIN, it does not read. */
 static int send_address(struct server *s, uint64_t peer)
 {
     unsigned char id[PEER_BYTES];
 
     peer_bytes(peer, id);
-    if (zmq_send(s->socket, id, sizeof id, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
-        return 0;
-    return -OHEM_UNREACHABLE; /* EHOSTUNREACH: gone; EAGAIN: it does not read */
+    return send_part(s, id, sizeof id, ZMQ_SNDMORE);
 }
 
 /* engine_out.send: small messages, copied. */
@@ -91,8 +103,7 @@ static int send_cb(void *ctx, uint64_t peer, const struct message *m)
         return -OHEM_UNREACHABLE;
     codec_encode(m, &f);
     for (size_t i = 0; i < f.count; i++)
-        (void)zmq_send(s->socket, f.list[i].data, f.list[i].size,
-                       ZMQ_DONTWAIT | (i + 1 < f.count ? ZMQ_SNDMORE : 0));
+        (void)send_part(s, f.list[i].data, f.list[i].size, i + 1 < f.count ? ZMQ_SNDMORE : 0);
     return 0;
 }
 
@@ -108,14 +119,18 @@ static void send_lent(struct server *s, const struct frame *f, struct loader_par
                       int flags)
 {
     zmq_msg_t part;
+    int rc;
 
     loader_ref(parcel);
     if (zmq_msg_init_data(&part, (void *)(uintptr_t)f->data, f->size, frame_sent_cb, parcel) != 0) {
         loader_unref(parcel);
-        (void)zmq_send(s->socket, NULL, 0, flags); /* out of memory: the message must still end */
+        (void)send_part(s, NULL, 0, flags); /* out of memory: the message must still end */
         return;
     }
-    if (zmq_msg_send(&part, s->socket, flags) < 0)
+    do
+        rc = zmq_msg_send(&part, s->socket, flags | ZMQ_DONTWAIT);
+    while (rc < 0 && zmq_errno() == EINTR);
+    if (rc < 0)
         (void)zmq_msg_close(&part);
 }
 
@@ -125,12 +140,12 @@ static void send_parcel(struct server *s, struct loader_parcel *parcel)
 
     codec_encode(&parcel->message, &f);
     if (send_address(s, parcel->peer) != 0) {
-        engine_unreachable(&s->engine, parcel->peer);
+        engine_undelivered(&s->engine, parcel->peer, parcel->message.batch.token, true);
         return;
     }
-    (void)zmq_send(s->socket, f.list[0].data, f.list[0].size, ZMQ_SNDMORE | ZMQ_DONTWAIT);
+    (void)send_part(s, f.list[0].data, f.list[0].size, ZMQ_SNDMORE);
     for (size_t i = 1; i < f.count; i++)
-        send_lent(s, &f.list[i], parcel, ZMQ_DONTWAIT | (i + 1 < f.count ? ZMQ_SNDMORE : 0));
+        send_lent(s, &f.list[i], parcel, i + 1 < f.count ? ZMQ_SNDMORE : 0);
     s->timing.batches++;
     s->timing.payload_bytes += parcel->message.batch.payload.count;
 }
@@ -148,15 +163,26 @@ static void gathered_cb(void *ctx, struct loader_parcel *parcel)
     s->timing.send_ns += uv_hrtime() - began;
 }
 
+/* engine_out.has_room */
+static bool has_room_cb(void *ctx, uint64_t peer)
+{
+    const struct server *s = ctx;
+
+    return loader_has_room_for(s->loader, peer);
+}
+
 /* engine_out.deliver */
 static void deliver_cb(void *ctx, const struct engine_delivery *d)
 {
     struct server *s = ctx;
     int rc = loader_gather(s->loader, d, s->datasets[d->dataset->number]);
 
-    if (rc != 0)
-        log_error("server", "batch not gathered, its lease will end step=%" PRIu64 " error=%s",
-                  d->lease->token.step, error_name(rc));
+    if (rc == 0)
+        return;
+    log_error("server", "batch not gathered, to be tried again step=%" PRIu64 " error=%s",
+              d->lease->token.step, error_name(rc));
+    s->starved = true;
+    engine_undelivered(&s->engine, d->peer, d->lease->token, false);
 }
 
 /* engine_out.event */
@@ -175,9 +201,23 @@ static void event_cb(void *ctx, const struct session *session, const char *what,
 /* The parts of one message, as many as a message of ours may have. */
 struct parts {
     zmq_msg_t list[1 + MESSAGE_FRAMES_MAX]; /* the address first */
-    size_t count;
-    bool too_many;
+    size_t count;                           /* kept */
+    size_t total;                           /* received: more than count when there were too many */
 };
+
+/* @return false when nothing is there; a message comes whole or not at all. */
+static bool receive_part(void *socket, zmq_msg_t *part)
+{
+    int rc;
+
+    (void)zmq_msg_init(part);
+    do
+        rc = zmq_msg_recv(part, socket, ZMQ_DONTWAIT);
+    while (rc < 0 && zmq_errno() == EINTR);
+    if (rc < 0)
+        (void)zmq_msg_close(part);
+    return rc >= 0;
+}
 
 /* Receive all parts of a message. @return false when none is there. */
 static bool receive_parts(void *socket, struct parts *p)
@@ -185,21 +225,16 @@ static bool receive_parts(void *socket, struct parts *p)
     zmq_msg_t part;
     bool more = true;
 
-    p->count = 0;
-    p->too_many = false;
+    p->count = p->total = 0;
     while (more) {
-        (void)zmq_msg_init(&part);
-        if (zmq_msg_recv(&part, socket, ZMQ_DONTWAIT) < 0) {
-            (void)zmq_msg_close(&part);
-            return false; /* a message comes whole or not at all: this was the first part */
-        }
+        if (!receive_part(socket, &part))
+            return false;
         more = zmq_msg_more(&part);
-        if (p->count < sizeof p->list / sizeof p->list[0]) {
+        p->total++;
+        if (p->count < sizeof p->list / sizeof p->list[0])
             p->list[p->count++] = part;
-        } else {
-            p->too_many = true;
+        else
             (void)zmq_msg_close(&part);
-        }
     }
     return true;
 }
@@ -243,8 +278,9 @@ static void take_message(struct server *s, struct parts *p)
         s->engine.metrics.messages_discarded++;
         return;
     }
-    if (p->too_many) {
-        reason_set(&why, "a message has more than %u frames", MESSAGE_FRAMES_MAX);
+    if (p->total > p->count) {
+        reason_set(&why, "a message of %zu frames, at most %u (MESSAGE_FRAMES_MAX)", p->total - 1,
+                   MESSAGE_FRAMES_MAX);
         refuse_message(s, peer, 0, -OHEM_TOO_LARGE, why.text);
         return;
     }
@@ -257,19 +293,19 @@ static void take_message(struct server *s, struct parts *p)
         engine_message(&s->engine, peer, &m, uv_now(s->loop));
 }
 
-/* @return whether more may be waiting */
-static bool receive_some(struct server *s)
+static void receive_some(struct server *s)
 {
-    uint64_t began = uv_hrtime();
+    uint64_t began = uv_hrtime(), now = began;
     struct parts p;
-    int i = 0;
 
-    for (; i < SERVER_RECEIVE_MAX && receive_parts(s->socket, &p); i++) {
+    for (int i = 0; i < SERVER_RECEIVE_MAX && now - began < SERVER_TURN_NS; i++) {
+        if (!receive_parts(s->socket, &p))
+            break;
         take_message(s, &p);
         close_parts(&p);
+        now = uv_hrtime();
     }
-    s->timing.receive_ns += i > 0 ? uv_hrtime() - began : 0;
-    return i == SERVER_RECEIVE_MAX;
+    s->timing.receive_ns += now - began;
 }
 
 /* ---- the turn ----------------------------------------------------------------------------------
@@ -292,13 +328,20 @@ static void set_timer(struct server *s)
         (void)uv_timer_start(&s->due, due_cb, due > now ? due - now : 0, 0);
 }
 
-static void draw_some(struct server *s)
+/* @return whether time ran out before the work did */
+static bool draw_some(struct server *s)
 {
-    uint64_t began = uv_hrtime();
-    size_t room = loader_room(s->loader);
+    uint64_t began = uv_hrtime(), now = began;
+    size_t room = SERVER_DRAW_MAX, drawn = SERVER_DRAW_MAX;
 
-    if (room > 0 && engine_work(&s->engine, room, uv_now(s->loop)) > 0)
-        s->timing.draw_ns += uv_hrtime() - began;
+    s->starved = false;
+    while (drawn == SERVER_DRAW_MAX && !s->starved && now - began < SERVER_TURN_NS) {
+        room = loader_room(s->loader) < SERVER_DRAW_MAX ? loader_room(s->loader) : SERVER_DRAW_MAX;
+        drawn = engine_work(&s->engine, room, uv_now(s->loop));
+        now = uv_hrtime();
+    }
+    s->timing.draw_ns += now - began;
+    return drawn == SERVER_DRAW_MAX && !s->starved;
 }
 
 static void idle_cb(uv_idle_t *idle)
@@ -331,11 +374,10 @@ static void prepare_cb(uv_prepare_t *prepare)
     uint64_t began = uv_hrtime(), took;
     bool more;
 
-    (void)receive_some(s);
-    draw_some(s);
+    receive_some(s);
+    more = draw_some(s);
     set_timer(s);
-    more = socket_has_events(s); /* sends above may have brought news without an edge */
-    if (more)
+    if (socket_has_events(s) || more) /* sends above may have brought news without an edge */
         (void)uv_idle_start(&s->idle, idle_cb);
     else
         (void)uv_idle_stop(&s->idle);
@@ -388,7 +430,7 @@ static int bind_endpoint(struct server *s, struct reason *why)
 
     s->file.fd = -1;
     if (strncmp(endpoint, "ipc://", 6) == 0 && endpoint[6] != '@') {
-        rc = status_socket_open(endpoint + 6, s->config->socket_mode, &s->file, why);
+        rc = unix_socket_open(endpoint + 6, s->config->socket_mode, &s->file, why);
         if (rc != 0)
             return rc;
         (void)set_option(s, ZMQ_USE_FD, s->file.fd);
@@ -431,7 +473,11 @@ static int make_engine(struct server *s, struct reason *why)
         .sessions_max = s->config->sessions_max,
         .payload_bytes_max = s->config->payload_bytes_max,
     };
-    struct engine_out out = {.ctx = s, .send = send_cb, .deliver = deliver_cb, .event = event_cb};
+    struct engine_out out = {.ctx = s,
+                             .send = send_cb,
+                             .has_room = has_room_cb,
+                             .deliver = deliver_cb,
+                             .event = event_cb};
 
     randombytes_buf(&settings.boot, sizeof settings.boot);
     if (engine_init(&s->engine, &settings, &out) != 0) {
@@ -457,10 +503,10 @@ static void discard(struct server *s)
 {
     if (s->socket != NULL)
         (void)zmq_close(s->socket);
-    if (s->context != NULL)
-        (void)zmq_ctx_term(s->context);
+    while (s->context != NULL && zmq_ctx_term(s->context) != 0 && zmq_errno() == EINTR)
+        ; /* a signal: go on waiting */
     if (s->file.fd >= 0)
-        status_socket_unlink(&s->file);
+        unix_socket_unlink(&s->file);
     s->socket = s->context = NULL;
     s->file.fd = -1;
 }
@@ -494,7 +540,7 @@ int server_new(uv_loop_t *loop, const struct config *config, struct dataset *con
     if (rc != 0)
         goto err;
     (void)zmq_getsockopt(s->socket, ZMQ_FD, &fd, &fd_size);
-    rc = loader_new(loop, SERVER_PARCELS_MAX, gathered_cb, s, &s->loader);
+    rc = loader_new(loop, gathered_cb, s, &s->loader);
     if (rc != 0)
         goto err;
     start_handles(s, fd);

@@ -3,13 +3,13 @@
  * libmicrohttpd has no thread here: its epoll descriptor is one handle of the loop, its time-outs
  * are a timer, and all it does it does inside MHD_run(). So an answer is made between two turns of
  * the engine and needs no lock. What is answered is in status_json.c, the socket file in
- * status_socket.c.
+ * unix_socket.c.
  */
 #include "status.h"
 
 #include "../proto/error.h"
 #include "status_json.h"
-#include "status_socket.h"
+#include "unix_socket.h"
 
 #include <assert.h>
 #include <microhttpd.h>
@@ -28,7 +28,7 @@ struct status {
     const struct config *config;
     struct server *server;
     uint64_t started_ms;
-    struct status_socket socket;
+    struct unix_socket socket;
     struct MHD_Daemon *http;
     uv_poll_t poll;
     uv_timer_t timer;
@@ -117,11 +117,11 @@ static json_t *answer_jobs(struct request *r)
     json_t *list = json_array();
     const struct job *j;
 
-    TAILQ_FOREACH(j, &e->jobs, of_engine)
-    if (json_array_append_new(list, job_body(r, j)) != 0) {
-        json_decref(list);
-        return NULL;
-    }
+    TAILQ_FOREACH (j, &e->jobs, of_engine)
+        if (json_array_append_new(list, job_body(r, j)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
     return list;
 }
 
@@ -230,8 +230,7 @@ static json_t *refuse_job(struct request *r)
     size_t used = 0;
     const struct job *j;
 
-    TAILQ_FOREACH(j, &e->jobs, of_engine)
-    {
+    TAILQ_FOREACH (j, &e->jobs, of_engine) {
         int wrote = snprintf(names + used, sizeof names - used, "%s'%s'", used > 0 ? ", " : "",
                              j->settings.name);
 
@@ -396,7 +395,7 @@ int status_new(uv_loop_t *loop, const struct config *config, struct server *serv
     s->config = config;
     s->server = server;
     s->started_ms = server_now_ms(server);
-    rc = status_socket_open(config->status_socket, config->socket_mode, &s->socket, why);
+    rc = unix_socket_open(config->status_socket, config->socket_mode, &s->socket, why);
     if (rc != 0)
         goto err_after_alloc;
     rc = -OHEM_SYSTEM;
@@ -416,7 +415,7 @@ int status_new(uv_loop_t *loop, const struct config *config, struct server *serv
 err_after_http:
     MHD_stop_daemon(s->http);
 err_after_socket:
-    status_socket_unlink(&s->socket);
+    unix_socket_unlink(&s->socket);
 err_after_alloc:
     free(s);
     return rc;
@@ -424,7 +423,7 @@ err_after_alloc:
 
 void status_close(struct status *s)
 {
-    status_socket_unlink(&s->socket);
+    unix_socket_unlink(&s->socket);
     uv_close((uv_handle_t *)&s->timer, NULL);
     uv_close((uv_handle_t *)&s->poll, NULL);
     MHD_stop_daemon(s->http);

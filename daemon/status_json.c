@@ -105,8 +105,8 @@ json_t *status_json_health(const struct engine *e, json_t *datasets,
     const struct job *j;
     uint64_t jobs = 0;
 
-    TAILQ_FOREACH(j, &e->jobs, of_engine)
-    jobs++;
+    TAILQ_FOREACH (j, &e->jobs, of_engine)
+        jobs++;
     return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "status",
                      e->draining ? "draining" : "serving", "version", OHEMD_VERSION, "uptime_ms",
                      count(uptime_ms), "jobs", count(jobs), "sessions", count(e->session_count),
@@ -239,8 +239,7 @@ static json_t *json_sessions(const struct job *j, uint64_t now_ms)
     json_t *list = json_array();
     const struct session *s;
 
-    TAILQ_FOREACH(s, &j->sessions, of_job)
-    {
+    TAILQ_FOREACH (s, &j->sessions, of_job) {
         if (json_array_size(list) == STATUS_SESSIONS_MAX)
             break;
         if (json_array_append_new(list, json_session(s, now_ms)) != 0)

@@ -53,23 +53,26 @@ struct job *engine_find_job(const struct engine *e, const char *name)
 {
     struct job *j;
 
-    TAILQ_FOREACH(j, &e->jobs, of_engine)
-    if (strcmp(j->settings.name, name) == 0)
-        return j;
+    TAILQ_FOREACH (j, &e->jobs, of_engine)
+        if (strcmp(j->settings.name, name) == 0)
+            return j;
     return NULL;
 }
 
 /* ---- answers -----------------------------------------------------------------------------------
  */
 
-static void send(struct engine *e, uint64_t peer, const struct message *m)
+static int send(struct engine *e, uint64_t peer, const struct message *m)
 {
-    if (e->out.send(e->out.ctx, peer, m) != 0)
+    int rc = e->out.send(e->out.ctx, peer, m);
+
+    if (rc != 0)
         e->metrics.messages_unsent++;
+    return rc;
 }
 
-static void refuse(struct engine *e, uint64_t peer, uint32_t about, struct token token, int code,
-                   const char *why)
+static void answer_error(struct engine *e, uint64_t peer, uint32_t about, struct token token,
+                         int code, const char *why)
 {
     struct message m = {.type = MESSAGE_ERROR};
 
@@ -77,8 +80,14 @@ static void refuse(struct engine *e, uint64_t peer, uint32_t about, struct token
     m.error.about = about;
     m.error.token = token;
     (void)snprintf(m.error.text, sizeof m.error.text, "%.*s", (int)sizeof m.error.text - 1, why);
+    (void)send(e, peer, &m);
+}
+
+static void refuse(struct engine *e, uint64_t peer, uint32_t about, struct token token, int code,
+                   const char *why)
+{
     e->metrics.messages_refused++;
-    send(e, peer, &m);
+    answer_error(e, peer, about, token, code, why);
 }
 
 static void tell(struct engine *e, const struct session *s, const char *what, const char *detail)
@@ -106,7 +115,7 @@ static void answer_welcome(struct engine *e, const struct session *s)
         .lease_ms = j->settings.lease_ms,
     };
     memcpy(m.welcome.job, j->settings.name, sizeof m.welcome.job);
-    send(e, s->peer, &m);
+    (void)send(e, s->peer, &m);
 }
 
 static void answer_selection(struct engine *e, const struct session *s, const struct lease *l,
@@ -126,17 +135,26 @@ static void answer_selection(struct engine *e, const struct session *s, const st
         .indices = {.data = a->selection.indices, .count = a->selection.count},
         .weights = {.data = a->selection.weights, .count = a->selection.count},
     };
-    send(e, s->peer, &m);
+    (void)send(e, s->peer, &m);
 }
 
-static void answer_bye(struct engine *e, uint64_t peer, const struct session_key *key,
-                       const char *text)
+static void answer_pong(struct engine *e, const struct session *s, uint64_t nonce)
+{
+    struct message m = {.type = MESSAGE_PONG};
+
+    m.pong.nonce = nonce;
+    m.pong.boot = e->settings.boot;
+    (void)send(e, s->peer, &m);
+}
+
+static int answer_bye(struct engine *e, uint64_t peer, const struct session_key *key,
+                      const char *text)
 {
     struct message m = {.type = MESSAGE_BYE};
 
     m.bye.key = *key;
     (void)snprintf(m.bye.text, sizeof m.bye.text, "%s", text);
-    send(e, peer, &m);
+    return send(e, peer, &m);
 }
 
 /* ---- who is served -----------------------------------------------------------------------------
@@ -165,6 +183,20 @@ static void end_session(struct engine *e, struct session *s, const char *what)
     job_leave(s->job, s);
 }
 
+/* Do something for each session; it may end the session. */
+static void each_session(struct engine *e, uint64_t now_ms,
+                         void (*visit)(struct engine *e, struct session *s, uint64_t now_ms))
+{
+    struct job *j;
+    struct session *s, *next;
+
+    TAILQ_FOREACH (j, &e->jobs, of_engine)
+        for (s = TAILQ_FIRST(&j->sessions); s != NULL; s = next) {
+            next = TAILQ_NEXT(s, of_job);
+            visit(e, s, now_ms);
+        }
+}
+
 /* ---- HELLO -------------------------------------------------------------------------------------
  */
 
@@ -174,6 +206,15 @@ static bool is_held(struct vector held, struct token token)
         if (token_equal(vector_token(held, i), token))
             return true;
     return false;
+}
+
+/* An open batch that did not arrive. */
+static void mark_unsent(struct session *s, struct lease *l)
+{
+    if (l == NULL || l->state != LEASE_OPEN || l->unsent)
+        return;
+    l->unsent = true;
+    s->unsent_count++;
 }
 
 /* The client says what it holds. What it lacks is sent again if nobody reported it; what it has
@@ -187,12 +228,10 @@ static void reconcile(struct session *s, struct vector held)
 
         if (l->state == LEASE_FREE || is_held(held, l->token))
             continue;
-        if (l->state != LEASE_OPEN) {
+        if (l->state == LEASE_OPEN)
+            mark_unsent(s, l);
+        else
             (void)job_release(s->job, s, l->token, &why);
-        } else if (!l->unsent) {
-            l->unsent = true;
-            s->unsent_count++;
-        }
     }
 }
 
@@ -241,11 +280,11 @@ static void explain_no_job(const struct engine *e, const char *name, struct reas
     const struct job *j;
     char names[REASON_BYTES_MAX / 2] = "";
 
-    TAILQ_FOREACH(j, &e->jobs, of_engine)
-    if (strlen(names) + strlen(j->settings.name) + 3 < sizeof names) {
-        strcat(names, names[0] != '\0' ? ", " : "");
-        strcat(names, j->settings.name);
-    }
+    TAILQ_FOREACH (j, &e->jobs, of_engine)
+        if (strlen(names) + strlen(j->settings.name) + 3 < sizeof names) {
+            strcat(names, names[0] != '\0' ? ", " : "");
+            strcat(names, j->settings.name);
+        }
     reason_set(why, "there is no job '%s'; there are: %s", name, names);
 }
 
@@ -279,25 +318,47 @@ static int check_hello(const struct engine *e, const struct message_hello *hello
     return 0;
 }
 
+/* A session that is silent and whose peer is gone holds its limits for nothing: end it. */
+static void end_if_gone(struct engine *e, struct session *s, uint64_t now_ms)
+{
+    struct message m = {.type = MESSAGE_PONG};
+
+    m.pong.boot = e->settings.boot;
+    if (s->heard_ms + ENGINE_SILENT_MS <= now_ms && send(e, s->peer, &m) != 0)
+        end_session(e, s, "gone");
+}
+
+/* Let a trainer in, or say why not. */
+static int join(struct engine *e, uint64_t peer, const struct message_hello *hello, uint64_t now_ms,
+                struct session **out, struct reason *why)
+{
+    struct job *j = NULL;
+    int rc = check_hello(e, hello, &j, why);
+
+    if (rc != 0)
+        return rc;
+    return job_join(j, hello, peer, e->session_number + 1, now_ms, out, why);
+}
+
 static void handle_hello(struct engine *e, uint64_t peer, const struct message_hello *hello,
                          uint64_t now_ms)
 {
     struct session *s = map_get(&e->by_key, session_key_hash(&hello->key));
     struct reason why;
-    struct job *j = NULL;
-    int rc;
+    int rc = -OHEM_INVALID;
 
     if (s != NULL && session_key_equal(&s->key, &hello->key)) {
         resume(e, peer, s, hello, now_ms);
         return;
     }
-    rc = check_hello(e, hello, &j, &why);
-    if (rc == 0 && s != NULL) {
+    if (s != NULL)
         reason_set(&why, "the session key is too close to another's; draw a random one");
-        rc = -OHEM_INVALID;
+    else
+        rc = join(e, peer, hello, now_ms, &s, &why);
+    if (rc == -OHEM_LIMIT) {
+        each_session(e, now_ms, end_if_gone);
+        rc = join(e, peer, hello, now_ms, &s, &why);
     }
-    if (rc == 0)
-        rc = job_join(j, hello, peer, e->session_number + 1, now_ms, &s, &why);
     if (rc != 0) {
         refuse(e, peer, MESSAGE_HELLO, (struct token){0}, rc, why.text);
         return;
@@ -338,12 +399,8 @@ static void handle_loss(struct engine *e, struct session *s, const struct messag
 
 static void handle_ping(struct engine *e, struct session *s, uint64_t nonce, uint64_t now_ms)
 {
-    struct message m = {.type = MESSAGE_PONG};
-
     job_keepalive(s->job, s, now_ms);
-    m.pong.nonce = nonce;
-    m.pong.boot = e->settings.boot;
-    send(e, s->peer, &m);
+    answer_pong(e, s, nonce);
 }
 
 static void handle_bye(struct engine *e, struct session *s)
@@ -352,7 +409,7 @@ static void handle_bye(struct engine *e, struct session *s)
     struct session_key key = s->key;
 
     end_session(e, s, "left");
-    answer_bye(e, peer, &key, "");
+    (void)answer_bye(e, peer, &key, "");
 }
 
 /* The key of a message that only a session may send, or NULL. */
@@ -393,9 +450,11 @@ static void handle(struct engine *e, struct session *s, const struct message *m,
     switch (m->type) {
     case MESSAGE_CREDIT:
         handle_credit(e, s, &m->credit);
+        job_keepalive(s->job, s, now_ms);
         break;
     case MESSAGE_LOSS:
         handle_loss(e, s, &m->loss);
+        job_keepalive(s->job, s, now_ms); /* who works on one batch still means to do the next */
         break;
     case MESSAGE_PING:
         handle_ping(e, s, m->ping.nonce, now_ms);
@@ -412,6 +471,7 @@ void engine_message(struct engine *e, uint64_t peer, const struct message *m, ui
 {
     const struct session_key *key = key_of(m);
     struct session *s;
+    struct reason why;
 
     e->metrics.messages_received++;
     if (m->type == MESSAGE_HELLO) {
@@ -419,8 +479,8 @@ void engine_message(struct engine *e, uint64_t peer, const struct message *m, ui
         return;
     }
     if (key == NULL) {
-        refuse(e, peer, m->type, (struct token){0}, -OHEM_MALFORMED,
-               "only the daemon sends messages of this type");
+        reason_set(&why, "only the daemon sends messages of type %u", (unsigned)m->type);
+        refuse(e, peer, m->type, (struct token){0}, -OHEM_MALFORMED, why.text);
         return;
     }
     s = find_session(e, peer, key);
@@ -439,7 +499,7 @@ void engine_malformed(struct engine *e, uint64_t peer, uint32_t type, int code, 
 {
     e->metrics.messages_received++;
     e->metrics.messages_malformed++;
-    refuse(e, peer, type, (struct token){0}, code, why);
+    answer_error(e, peer, type, (struct token){0}, code, why);
 }
 
 /* ---- work and time -----------------------------------------------------------------------------
@@ -459,6 +519,8 @@ static struct lease *take_unsent(struct session *s)
 /* The next batch for a session: one it lost, or a new one; NULL when none can be drawn now. */
 static struct lease *next_batch(struct engine *e, struct session *s, uint64_t now_ms)
 {
+    if (e->out.has_room != NULL && !e->out.has_room(e->out.ctx, s->peer))
+        return NULL;
     if (s->unsent_count > 0) {
         s->job->metrics.batches_resent++;
         return take_unsent(s);
@@ -494,21 +556,22 @@ size_t engine_work(struct engine *e, size_t batches, uint64_t now_ms)
     return done;
 }
 
-void engine_unreachable(struct engine *e, uint64_t peer)
+void engine_undelivered(struct engine *e, uint64_t peer, struct token token, bool unreachable)
 {
     struct job *j;
     struct session *s;
 
     e->metrics.messages_unsent++;
-    TAILQ_FOREACH(j, &e->jobs, of_engine)
-    TAILQ_FOREACH(s, &j->sessions, of_job)
-    {
-        if (s->peer != peer || s->unreachable)
-            continue;
-        s->unreachable = true;
-        feed(e, s);
-        tell(e, s, "unreachable", "nothing more is drawn for it until it is heard");
-    }
+    TAILQ_FOREACH (j, &e->jobs, of_engine)
+        TAILQ_FOREACH (s, &j->sessions, of_job) {
+            if (s->peer != peer)
+                continue;
+            mark_unsent(s, session_find(s, token));
+            if (unreachable && !s->unreachable)
+                tell(e, s, "unreachable", "nothing more is sent to it until it is heard");
+            s->unreachable |= unreachable;
+            feed(e, s);
+        }
 }
 
 void engine_tick(struct engine *e, uint64_t now_ms)
@@ -516,8 +579,7 @@ void engine_tick(struct engine *e, uint64_t now_ms)
     struct job *j;
     struct session *s;
 
-    TAILQ_FOREACH(j, &e->jobs, of_engine)
-    {
+    TAILQ_FOREACH (j, &e->jobs, of_engine) {
         job_expire(j, now_ms);
         while ((s = job_forgotten(j, now_ms)) != NULL)
             end_session(e, s, "forgotten");
@@ -529,8 +591,7 @@ uint64_t engine_next_due(const struct engine *e)
     uint64_t due = UINT64_MAX;
     struct job *j;
 
-    TAILQ_FOREACH(j, &e->jobs, of_engine)
-    {
+    TAILQ_FOREACH (j, &e->jobs, of_engine) {
         uint64_t mine = job_next_due(j);
 
         due = mine < due ? mine : due;
@@ -538,26 +599,26 @@ uint64_t engine_next_due(const struct engine *e)
     return due;
 }
 
+static void tell_drain(struct engine *e, struct session *s, uint64_t now_ms)
+{
+    (void)now_ms;
+    feed(e, s);
+    if (answer_bye(e, s->peer, &s->key, "the daemon is going down; report what you hold") != 0)
+        end_session(e, s, "gone");
+}
+
 void engine_drain(struct engine *e)
 {
-    struct job *j;
-    struct session *s;
-
     e->draining = true;
-    TAILQ_FOREACH(j, &e->jobs, of_engine)
-    TAILQ_FOREACH(s, &j->sessions, of_job)
-    {
-        feed(e, s);
-        answer_bye(e, s->peer, &s->key, "the daemon is going down; report what you hold");
-    }
+    each_session(e, 0, tell_drain);
 }
 
 bool engine_idle(const struct engine *e)
 {
     struct job *j;
 
-    TAILQ_FOREACH(j, &e->jobs, of_engine)
-    if (j->leases.open_count > 0)
-        return false;
+    TAILQ_FOREACH (j, &e->jobs, of_engine)
+        if (j->leases.open_count > 0)
+            return false;
     return true;
 }

@@ -27,11 +27,17 @@ struct engine_out {
     /** Send, or fail with -OHEM_UNREACHABLE (the peer is gone or does not read). Vectors are lent
      *  until it returns. */
     int (*send)(void *ctx, uint64_t peer, const struct message *m);
-    /** Gather and send; it has room, since engine_work() was told how much. */
+    /** Is there room for another batch to this peer? NULL: always. Not while it reads too slowly.
+     */
+    bool (*has_room)(void *ctx, uint64_t peer);
+    /** Gather and send. What fails, now or later, is told by engine_undelivered(). */
     void (*deliver)(void *ctx, const struct engine_delivery *d);
     /** A line for the log about a session; level as in log.h. */
     void (*event)(void *ctx, const struct session *s, const char *what, const char *detail);
 };
+
+#define ENGINE_SILENT_MS \
+    30000 /* of silence: then a session may be asked whether it is still there */
 
 struct engine_settings {
     uint64_t boot;              /* random per start */
@@ -74,8 +80,12 @@ void engine_malformed(struct engine *e, uint64_t peer, uint32_t type, int code, 
  */
 size_t engine_work(struct engine *e, size_t batches, uint64_t now_ms);
 
-/** A delivery of a session could not be sent: draw nothing more for it until it is heard. */
-void engine_unreachable(struct engine *e, uint64_t peer);
+/**
+ * A batch could not be delivered: it is to be sent again.
+ * @param unreachable  since the peer is gone or does not read: nothing is drawn or sent for its
+ *                     sessions until they are heard
+ */
+void engine_undelivered(struct engine *e, uint64_t peer, struct token token, bool unreachable);
 
 /** End leases and sessions that are over. */
 void engine_tick(struct engine *e, uint64_t now_ms);
@@ -83,7 +93,7 @@ void engine_tick(struct engine *e, uint64_t now_ms);
 /** When engine_tick() has work next; UINT64_MAX: never. */
 uint64_t engine_next_due(const struct engine *e);
 
-/** Hand out nothing more and tell every session. */
+/** Hand out nothing more and tell every session; those that cannot be told are ended. */
 void engine_drain(struct engine *e);
 
 /** Is no batch waiting for its report? */

@@ -52,9 +52,11 @@ static float unpack_variance(uint16_t packed)
     return x;
 }
 
-/* The finite float that is nearest: a distance between two finite losses may leave the range. */
-static float clamp_finite(float x)
+/* The square of a distance may leave the range; times a lambda of 1 it is then no number. */
+static float clamp_variance(float x)
 {
+    if (isnan(x))
+        return 0;
     return x < 0x1p127f ? x : 0x1p127f;
 }
 
@@ -64,7 +66,7 @@ static void roll(struct hardness_entry *e, float lambda, float loss)
     float distance = loss - e->score;
     float variance = (1 - lambda) * (unpack_variance(e->variance) + lambda * (distance * distance));
 
-    e->variance = pack_variance(clamp_finite(variance));
+    e->variance = pack_variance(clamp_variance(variance));
     e->score = e->score + lambda * distance;
 }
 

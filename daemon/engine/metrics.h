@@ -42,7 +42,7 @@
     X(messages_malformed, "of those, not readable") \
     X(messages_refused, "of those, readable and refused with an ERROR") \
     X(messages_unsent, "messages that could not be sent: the peer was gone or did not read") \
-    X(messages_discarded, "messages discarded unread: peer marked dead or its address chosen")
+    X(messages_discarded, "messages discarded unread: the peer chose its own address")
 
 struct metrics_job {
 #define METRICS_FIELD(name, text) uint64_t name;

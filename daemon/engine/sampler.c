@@ -199,14 +199,14 @@ static uint32_t drop_hard(struct sampler_batch *out, uint32_t hard_count, uint32
     return hard_count;
 }
 
-static void take_coverage(struct sampler *s, struct coverage *c, struct sampler_batch *out)
+/* @return whether its id is new in the batch */
+static bool take_coverage(struct sampler *s, struct coverage *c, struct sampler_batch *out)
 {
     struct coverage_slot slot = coverage_take(c);
 
-    if (s->policy.unique)
-        (void)seen_add(s, slot.id);
     out->ids[out->coverage_count] = slot.id;
     out->epochs[out->coverage_count++] = slot.epoch;
+    return seen_add(s, slot.id);
 }
 
 /* Hard slots that found no new id fall to coverage. */
@@ -214,9 +214,10 @@ static void fill_rest(struct sampler *s, struct coverage *c, uint32_t hard_count
                       struct sampler_batch *out)
 {
     while (out->coverage_count + hard_count < out->count) {
-        take_coverage(s, c, out);
+        bool is_new = take_coverage(s, c, out);
+
         out->fallback_count++;
-        if (s->policy.unique)
+        if (s->policy.unique && !is_new)
             hard_count = drop_hard(out, hard_count, out->ids[out->coverage_count - 1]);
     }
 }
@@ -273,7 +274,7 @@ void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *
     out->coverage_count = out->redraw_count = out->fallback_count = 0;
     seen_clear(s, out->count);
     while (out->coverage_count < planned)
-        take_coverage(s, c, out);
+        (void)take_coverage(s, c, out);
     hard_count = fill_hard(s, &h->partition, total, step, planned, out);
     fill_rest(s, c, hard_count, out);
     ship_probabilities(s, h, total, (double)planned / out->count, out);

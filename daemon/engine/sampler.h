@@ -25,7 +25,7 @@ struct sampler_policy {
     double alpha; /* 0..8 */
     double beta;  /* 0..1; 0: all weights 1 */
     enum sampler_normalise normalise;
-    bool unique;          /* redraw an id that is in the batch already */
+    bool unique;          /* redraw a hard id that is in the batch already */
     uint32_t redraws;     /* at most so often, then the slot falls to coverage */
     double warmup_epochs; /* no bias before */
     double anneal_in;     /* epochs over which the bias rises after the warm-up */

@@ -20,6 +20,8 @@ struct session *session_new(const struct message_hello *hello, struct job *job, 
     s->batch_size = hello->batch_size;
     s->opened_ms = s->heard_ms = s->active_ms = now_ms;
     memcpy(s->agent, hello->agent, sizeof s->agent);
+    for (char *quote = s->agent; (quote = strchr(quote, '"')) != NULL;)
+        *quote = '\''; /* it stands in quotes in the log */
     s->slots = calloc(hello->credit, sizeof *s->slots);
     if (s->slots == NULL)
         goto err;

@@ -117,14 +117,14 @@ static struct vector wide_ids(struct parcel *p, const struct lease *l)
     return (struct vector){.data = ids, .count = l->count};
 }
 
-static void note_unreachable(struct shell *s, uint64_t peer)
+static void note_failure(struct shell *s, uint64_t peer, struct token token)
 {
-    if (s->unreachable_count == s->unreachable_capacity) {
-        s->unreachable_capacity = 2 * s->unreachable_capacity + 16;
-        s->unreachable = realloc(s->unreachable, s->unreachable_capacity * sizeof *s->unreachable);
-        assert(s->unreachable != NULL);
+    if (s->failure_count == s->failure_capacity) {
+        s->failure_capacity = 2 * s->failure_capacity + 16;
+        s->failures = realloc(s->failures, s->failure_capacity * sizeof *s->failures);
+        assert(s->failures != NULL);
     }
-    s->unreachable[s->unreachable_count++] = peer;
+    s->failures[s->failure_count++] = (struct shell_failure){peer, token};
 }
 
 static void deliver_cb(void *ctx, const struct engine_delivery *d)
@@ -147,7 +147,7 @@ static void deliver_cb(void *ctx, const struct engine_delivery *d)
     b->weights = own_vector(p, 2, (struct vector){l->weights, l->count}, sizeof(float));
     p->epochs = p->memory[3] = copy_of(l->epochs, l->coverage_count * sizeof *l->epochs);
     if (s->links[d->peer] == SHELL_LINK_DOWN)
-        note_unreachable(s, d->peer);
+        note_failure(s, d->peer, l->token);
 }
 
 static void event_cb(void *ctx, const struct session *session, const char *what, const char *detail)
@@ -180,7 +180,7 @@ void shell_free(struct shell *s)
         return;
     engine_deinit(&s->engine);
     shell_forget(s);
-    free(s->unreachable);
+    free(s->failures);
     free(s);
 }
 
@@ -213,9 +213,9 @@ size_t shell_work(struct shell *s, size_t batches)
 {
     size_t drawn = engine_work(&s->engine, batches, s->now_ms);
 
-    for (size_t i = 0; i < s->unreachable_count; i++)
-        engine_unreachable(&s->engine, s->unreachable[i]);
-    s->unreachable_count = 0;
+    for (size_t i = 0; i < s->failure_count; i++)
+        engine_undelivered(&s->engine, s->failures[i].peer, s->failures[i].token, true);
+    s->failure_count = 0;
     return drawn;
 }
 

@@ -28,13 +28,18 @@ struct parcel {
     TAILQ_ENTRY(parcel) queue;
 };
 
+struct shell_failure {
+    uint64_t peer;
+    struct token token;
+};
+
 struct shell {
     struct engine engine;
     uint64_t now_ms;
     uint64_t peer_count; /* peers are 1..peer_count */
     unsigned char links[SHELL_PEERS_MAX];
-    uint64_t *unreachable; /* peers of deliveries that failed, to be told to the engine */
-    size_t unreachable_count, unreachable_capacity;
+    struct shell_failure *failures; /* deliveries that failed, to be told to the engine */
+    size_t failure_count, failure_capacity;
     size_t events; /* lines for the log */
     TAILQ_HEAD(parcel_list, parcel) parcels;
 };

@@ -98,8 +98,10 @@ void witness_loss(struct witness *w, struct player *p, const struct message *los
     struct seat *s = heard(w, &loss->loss.key, p->trainer.peer, &number);
     struct message m;
 
-    if (s != NULL)
+    if (s != NULL) {
         v = ledger_report(&w->ledgers[s->job], number, &loss->loss);
+        ledger_ping(&w->ledgers[s->job], number, w->shell->now_ms); /* it lives */
+    }
     shell_say(w->shell, p->trainer.peer, loss);
     m = answer(w, p);
     w->reports_late += v.flags == SELECTION_FLAG_LATE;
@@ -133,6 +135,8 @@ void witness_release(struct witness *w, struct player *p, struct trainer_batch *
     int code = s != NULL ? ledger_release(&w->ledgers[s->job], number, token) : OHEM_NO_SESSION;
     struct message m;
 
+    if (s != NULL)
+        ledger_ping(&w->ledgers[s->job], number, w->shell->now_ms); /* it lives */
     trainer_release(&p->trainer, b);
     if (code == 0) {
         CHECK(TAILQ_EMPTY(&w->shell->parcels), "CREDIT is answered");
@@ -205,6 +209,8 @@ static void handed_out(struct witness *w, struct parcel *parcel)
     w->batches_resent += parcel->m.batch.token.step < l->lease_count;
     s->failed |= w->shell->links[s->peer] == SHELL_LINK_DOWN;
     ledger_handed_out(l, parcel, number, w->shell->now_ms);
+    if (w->shell->links[s->peer] == SHELL_LINK_DOWN)
+        l->leases[parcel->m.batch.token.step].resend = true; /* and the engine is told */
     CHECK(ledger_held(l, number) <= s->credit, "session %" PRIu64 " holds more than its credit",
           number);
     while (p < w->players + w->player_count && p->trainer.peer != parcel->peer)
@@ -226,11 +232,11 @@ void witness_work(struct witness *w, size_t batches)
         struct seat *s = &w->seats[i];
         const struct ledger *l = &w->ledgers[s->job];
 
+        s->unreachable |= s->failed;
+        s->failed = false;
         CHECK(!s->alive || s->unreachable || drawn == batches ||
                   (ledger_held(l, i) == s->credit && ledger_resends(l, i) == 0),
               "session %" PRIu64 " goes hungry", i);
-        s->unreachable |= s->failed;
-        s->failed = false;
     }
 }
 

@@ -1,5 +1,5 @@
-/* status_socket.c - a listening Unix socket at a path; see status_socket.h. */
-#include "status_socket.h"
+/* unix_socket.c - a listening Unix socket at a path; see unix_socket.h. */
+#include "unix_socket.h"
 
 #include "../proto/error.h"
 
@@ -18,8 +18,8 @@ static int make_address(const char *path, struct sockaddr_un *out, struct reason
     size_t size = strlen(path);
 
     if (size == 0 || size >= sizeof out->sun_path) {
-        reason_set(why, "status socket '%s': the path has %zu bytes; 1 to %zu are allowed", path,
-                   size, sizeof out->sun_path - 1);
+        reason_set(why, "socket '%s': the path has %zu bytes; 1 to %zu are allowed", path, size,
+                   sizeof out->sun_path - 1);
         return -OHEM_SYSTEM;
     }
     *out = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -48,7 +48,7 @@ static int remove_stale(const struct sockaddr_un *address, struct reason *why)
     int rc;
 
     if (lstat(path, &info) == 0 && !S_ISSOCK(info.st_mode)) {
-        reason_set(why, "status socket '%s': a file that is no socket stands there", path);
+        reason_set(why, "socket '%s': a file that is no socket stands there", path);
         return -OHEM_SYSTEM;
     }
     rc = try_connect(address);
@@ -57,12 +57,12 @@ static int remove_stale(const struct sockaddr_un *address, struct reason *why)
         return -OHEM_SYSTEM;
     }
     if (rc != ECONNREFUSED && rc != ENOENT) {
-        reason_set(why, "status socket '%s': cannot tell whether a daemon answers there: %s", path,
+        reason_set(why, "socket '%s': cannot tell whether a daemon answers there: %s", path,
                    strerror(rc));
         return -OHEM_SYSTEM;
     }
     if (unlink(path) != 0 && errno != ENOENT) {
-        reason_set(why, "status socket '%s' of a dead daemon: %s", path, strerror(errno));
+        reason_set(why, "socket '%s' of a dead daemon: %s", path, strerror(errno));
         return -OHEM_SYSTEM;
     }
     return 0;
@@ -82,7 +82,7 @@ static int bind_address(int fd, const struct sockaddr_un *address, struct reason
         if (bind(fd, a, sizeof *address) == 0)
             return 0;
     }
-    reason_set(why, "status socket '%s': %s", address->sun_path, strerror(errno));
+    reason_set(why, "socket '%s': %s", address->sun_path, strerror(errno));
     return -OHEM_SYSTEM;
 }
 
@@ -91,13 +91,12 @@ static int open_up(int fd, const char *path, uint32_t mode, struct stat *out, st
 {
     if (chmod(path, (mode_t)mode) == 0 && lstat(path, out) == 0 && listen(fd, BACKLOG) == 0)
         return 0;
-    reason_set(why, "status socket '%s': %s", path, strerror(errno));
+    reason_set(why, "socket '%s': %s", path, strerror(errno));
     (void)unlink(path);
     return -OHEM_SYSTEM;
 }
 
-int status_socket_open(const char *path, uint32_t mode, struct status_socket *out,
-                       struct reason *why)
+int unix_socket_open(const char *path, uint32_t mode, struct unix_socket *out, struct reason *why)
 {
     struct sockaddr_un address;
     struct stat info;
@@ -108,7 +107,7 @@ int status_socket_open(const char *path, uint32_t mode, struct status_socket *ou
         return rc;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        reason_set(why, "status socket '%s': %s", path, strerror(errno));
+        reason_set(why, "socket '%s': %s", path, strerror(errno));
         return -OHEM_SYSTEM;
     }
     rc = bind_address(fd, &address, why);
@@ -119,11 +118,11 @@ int status_socket_open(const char *path, uint32_t mode, struct status_socket *ou
         return rc;
     }
     *out =
-        (struct status_socket){.fd = fd, .path = path, .device = info.st_dev, .inode = info.st_ino};
+        (struct unix_socket){.fd = fd, .path = path, .device = info.st_dev, .inode = info.st_ino};
     return 0;
 }
 
-void status_socket_unlink(const struct status_socket *s)
+void unix_socket_unlink(const struct unix_socket *s)
 {
     struct stat info;
 

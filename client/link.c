@@ -1,0 +1,123 @@
+/* link.c - the client's socket; see link.h. */
+#include "link.h"
+
+#include "../proto/error.h"
+
+#include <errno.h>
+
+#define LINGER_MS     1000
+#define HEARTBEAT_MS  10000
+#define PAYLOAD_FRAME 5 /* of a BATCH */
+
+static int set_option(struct link *l, int option, int value)
+{
+    return zmq_setsockopt(l->socket, option, &value, sizeof value);
+}
+
+int link_open(struct link *l, const char *endpoint, struct reason *why)
+{
+    l->codec = codec_new();
+    if (l->codec == NULL) {
+        reason_set(why, "out of memory");
+        return -OHEM_NOMEM;
+    }
+    l->context = zmq_ctx_new();
+    l->socket = l->context != NULL ? zmq_socket(l->context, ZMQ_DEALER) : NULL;
+    if (l->socket == NULL) {
+        reason_set(why, "cannot make a socket: %s", zmq_strerror(zmq_errno()));
+        return -OHEM_SYSTEM;
+    }
+    (void)set_option(l, ZMQ_LINGER, LINGER_MS);
+    (void)set_option(l, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS);
+    (void)set_option(l, ZMQ_IPV6, 1);
+    (void)set_option(l, ZMQ_RCVHWM, 0); /* both ways the credit bounds what may be waiting */
+    (void)set_option(l, ZMQ_SNDHWM, 0);
+    if (zmq_connect(l->socket, endpoint) == 0)
+        return 0;
+    reason_set(why, "endpoint '%s': %s", endpoint, zmq_strerror(zmq_errno()));
+    return -OHEM_INVALID;
+}
+
+static void close_parts(struct link *l)
+{
+    while (l->count > 0)
+        (void)zmq_msg_close(&l->parts[--l->count]);
+}
+
+void link_close(struct link *l, bool discard)
+{
+    close_parts(l);
+    if (l->socket != NULL) {
+        if (discard)
+            (void)set_option(l, ZMQ_LINGER, 0);
+        (void)zmq_close(l->socket);
+    }
+    while (l->context != NULL && zmq_ctx_term(l->context) != 0 && zmq_errno() == EINTR)
+        ; /* a signal: go on waiting */
+    codec_free(l->codec);
+    *l = (struct link){0};
+}
+
+void link_send(struct link *l, const struct message *m)
+{
+    struct frames f;
+
+    codec_encode(m, &f);
+    for (size_t i = 0; i < f.count; i++) {
+        int flags = ZMQ_DONTWAIT | (i + 1 < f.count ? ZMQ_SNDMORE : 0), rc;
+
+        do
+            rc = zmq_send(l->socket, f.list[i].data, f.list[i].size, flags);
+        while (rc < 0 && zmq_errno() == EINTR);
+    }
+}
+
+/* @return false when nothing is there */
+static bool receive_part(struct link *l, zmq_msg_t *part)
+{
+    int rc;
+
+    (void)zmq_msg_init(part);
+    do
+        rc = zmq_msg_recv(part, l->socket, ZMQ_DONTWAIT);
+    while (rc < 0 && zmq_errno() == EINTR);
+    if (rc < 0)
+        (void)zmq_msg_close(part);
+    return rc >= 0;
+}
+
+int link_receive(struct link *l, struct message *out, struct reason *why)
+{
+    struct frame frames[MESSAGE_FRAMES_MAX];
+    zmq_msg_t surplus;
+    bool more = true;
+    int rc;
+
+    close_parts(l);
+    while (more) {
+        bool kept = l->count < MESSAGE_FRAMES_MAX;
+        zmq_msg_t *part = kept ? &l->parts[l->count] : &surplus;
+
+        if (!receive_part(l, part))
+            return 0; /* a message comes whole or not at all: this was its first part */
+        more = zmq_msg_more(part);
+        if (kept)
+            frames[l->count++] = (struct frame){zmq_msg_data(part), zmq_msg_size(part)};
+        else
+            (void)zmq_msg_close(part);
+    }
+    rc = codec_decode(l->codec, frames, l->count, out, why);
+    return rc == 0 ? 1 : rc;
+}
+
+zmq_msg_t *link_payload(struct link *l)
+{
+    return &l->parts[PAYLOAD_FRAME];
+}
+
+void link_wait(struct link *l, long ms)
+{
+    zmq_pollitem_t item = {.socket = l->socket, .events = ZMQ_POLLIN};
+
+    (void)zmq_poll(&item, 1, ms); /* interrupted or not: the caller looks again */
+}

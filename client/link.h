@@ -1,0 +1,43 @@
+/* link.h - the client's socket: messages out and in. Knows nothing of what they mean.
+ *
+ * A DEALER. Nothing here waits but link_wait(); a signal that interrupts ZeroMQ is no answer.
+ */
+#ifndef OHEM_LINK_H
+#define OHEM_LINK_H
+
+#include "../proto/codec.h"
+
+#include <stdbool.h>
+#include <zmq.h>
+
+struct link {
+    void *context, *socket;
+    struct codec *codec;
+    zmq_msg_t parts[MESSAGE_FRAMES_MAX]; /* of the message received last */
+    size_t count;
+};
+
+/** @return 0, or -OHEM_NOMEM, -OHEM_SYSTEM, -OHEM_INVALID (the endpoint) with the reason. After a
+ *  failure link_close() is still due. */
+int link_open(struct link *l, const char *endpoint, struct reason *why);
+
+/** Close. What was sent has a second to leave, or with `discard` none. */
+void link_close(struct link *l, bool discard);
+
+/** Send; copied. Never fails for long queues: what a client sends is bounded by its credit. */
+void link_send(struct link *l, const struct message *m);
+
+/**
+ * Receive a message, if one is there.
+ * @param out  its vectors are lent until the next call
+ * @return 1, or 0 when none is there, or as codec_decode()
+ */
+int link_receive(struct link *l, struct message *out, struct reason *why);
+
+/** The frame that the payload of a received BATCH lies in; may be moved away. */
+zmq_msg_t *link_payload(struct link *l);
+
+/** Wait until something can be received, or for so long. */
+void link_wait(struct link *l, long ms);
+
+#endif

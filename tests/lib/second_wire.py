@@ -1,0 +1,297 @@
+"""second_wire.py - messages of ohemd to bytes and back, written from proto/PROTOCOL.md alone.
+
+Shares nothing with proto/: the two agree because the document says the same to both. The tables
+below are those of the document (section 4); one encoder and one decoder run over them. No socket.
+
+    frames = encode("PING", key=bytes(16), nonce=42)
+    name, fields = decode(frames)         # or raises Refused
+"""
+import math
+import struct
+from collections import namedtuple
+
+import msgpack
+import numpy as np
+
+# Limits, section 2.
+MESSAGE_HEADER_BYTES_MAX = 1024
+MESSAGE_FIELDS_MAX = 32
+MESSAGE_FRAMES_MAX = 8
+MESSAGE_FRAME_BYTES_MAX = 1 << 20
+MESSAGE_TRANSPORT_BYTES_MAX = 16 << 20
+MESSAGE_PAYLOAD_BYTES_MAX = 1 << 30
+MESSAGE_BATCH_SIZE_MAX = 65536
+MESSAGE_CREDIT_MAX = 64
+MESSAGE_RANK_MAX = 65535
+MESSAGE_NAME_BYTES_MAX = 64
+MESSAGE_AGENT_BYTES_MAX = 64
+MESSAGE_TEXT_BYTES_MAX = 480
+
+MAJOR, MINOR = 0, 1
+KEY_BYTES = 16
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+# Errors, section 7: those that the daemon sends.
+ERRORS = {
+    1: "NOMEM", 2: "INVALID", 20: "VERSION", 21: "MALFORMED", 22: "TOO_LARGE", 23: "NO_JOB",
+    24: "NO_SESSION", 25: "LIMIT", 26: "DRAINING", 27: "SESSION_DEAD", 40: "TOKEN", 41: "FOREIGN",
+    42: "COUNT", 43: "CONFLICT", 44: "EXPIRED",
+}
+LATE, REPEATED = 1, 2  # SELECTION's flags
+
+
+class Refused(Exception):
+    """What a reader does not take.
+
+    error  MALFORMED, TOO_LARGE or VERSION
+    about  the message's name, or None
+    """
+
+    def __init__(self, error, about, text):
+        super().__init__(f"{error} {about}: {text}")
+        self.error, self.about = error, about
+
+
+# A field of the header. least and most bound an integer's value or a text's bytes; what is over
+# `most` is TOO_LARGE if that is one of the named limits, else MALFORMED.
+Field = namedtuple("Field", "name kind least most named")
+# An element count is a field's name, or a function of the fields.
+Vector = namedtuple("Vector", "name dtype count")
+Message = namedtuple("Message", "number name fields vectors")
+
+
+def u32(name, least=0, most=2**32 - 1, named=None):
+    return Field(name, "integer", least, named or most, named)
+
+
+def u64(name, least=0):
+    return Field(name, "integer", least, 2**64 - 1, None)
+
+
+def f32(name):
+    return Field(name, "float", None, None, None)
+
+
+def text(name, limit):
+    return Field(name, "text", 0, limit, limit)
+
+
+def bin16(name):
+    return Field(name, "bin16", KEY_BYTES, KEY_BYTES, None)
+
+
+KEY, TOKEN = bin16("key"), bin16("token")
+JOB = text("job", MESSAGE_NAME_BYTES_MAX)
+COUNT = u32("count", least=1, named=MESSAGE_BATCH_SIZE_MAX)
+TEXT = text("text", MESSAGE_TEXT_BYTES_MAX)
+
+MESSAGES = [
+    Message(1, "HELLO",
+            [u32("major"), u32("minor"), KEY, JOB, u32("rank", named=MESSAGE_RANK_MAX),
+             u32("batch_size", named=MESSAGE_BATCH_SIZE_MAX),
+             u32("credit", named=MESSAGE_CREDIT_MAX),
+             text("agent", MESSAGE_AGENT_BYTES_MAX)],
+            [Vector("held", "V16", None)]),
+    Message(2, "WELCOME",
+            [u32("major"), u32("minor"), u64("boot"), u64("session"), JOB,
+             u64("instance_count", least=1), u64("record_bytes"), u64("record_bytes_max"),
+             u64("generation"), u32("batch_size", least=1, named=MESSAGE_BATCH_SIZE_MAX),
+             u32("credit", least=1, named=MESSAGE_CREDIT_MAX), u64("lease_ms")], []),
+    Message(3, "CREDIT", [KEY, TOKEN], []),
+    Message(4, "BATCH",
+            [TOKEN, u64("epoch"), COUNT, u32("coverage_count"), u64("record_bytes"),
+             u64("lease_ms")],
+            [Vector("ids", "<u8", "count"), Vector("probabilities", "<f4", "count"),
+             Vector("weights", "<f4", "count"), Vector("offsets", "<u8", lambda f: f["count"] + 1),
+             Vector("payload", None, None)]),
+    Message(5, "LOSS",
+            [KEY, TOKEN, u64("seq", least=1), COUNT], [Vector("losses", "<f4", "count")]),
+    Message(6, "SELECTION",
+            [TOKEN, u64("seq"), u64("lsn"), u32("flags"), u32("nonfinite_count"), u32("all.count"),
+             f32("all.mean"), f32("all.min"), f32("all.max"), u32("kept.count"), f32("kept.mean"),
+             f32("kept.min"), f32("kept.max")],
+            [Vector("indices", "<u4", "kept.count"), Vector("weights", "<f4", "kept.count")]),
+    Message(7, "PING", [KEY, u64("nonce")], []),
+    Message(8, "PONG", [u64("nonce"), u64("boot")], []),
+    Message(9, "BYE", [KEY, TEXT], []),
+    Message(10, "ERROR", [u32("code", least=1, most=2**31 - 1), u32("about"), TOKEN, TEXT], []),
+]
+BY_NAME = {message.name: message for message in MESSAGES}
+BY_NUMBER = {message.number: message for message in MESSAGES}
+
+
+# ---- to bytes
+
+
+def header(*elements):
+    """Frame 0. Floats become float32, as the document's examples have them."""
+    return msgpack.packb(list(elements), use_bin_type=True, use_single_float=True)
+
+
+def encode(name, **fields):
+    """A message's frames. Checks nothing: tests also send what is wrong."""
+    message = BY_NAME[name]
+    frames = [header(message.number, *[fields[field.name] for field in message.fields])]
+    for vector in message.vectors:
+        value = fields[vector.name]
+        if vector.name == "held":
+            value = b"".join(value)
+        is_bytes = vector.dtype in (None, "V16")
+        frames.append(value if is_bytes else np.asarray(value, vector.dtype).tobytes())
+    return frames
+
+
+# ---- from bytes
+
+
+def decode(frames):
+    """@return (name, fields): the vectors, too, as NumPy arrays, and held as a list"""
+    if len(frames) > MESSAGE_FRAMES_MAX:
+        raise Refused("TOO_LARGE", None, f"{len(frames)} frames")
+    elements = _elements(frames[0])
+    if type(elements[0]) is not int or elements[0] not in BY_NUMBER:
+        raise Refused("MALFORMED", None, f"type {elements[0]!r}")
+    message = BY_NUMBER[elements[0]]
+    if message.name in ("HELLO", "WELCOME"):
+        _check_major(message, elements)
+    fields = _fields(message, elements[1:])
+    _check_frames(message, frames)
+    _check_fields(message, fields)
+    _read_vectors(message, fields, frames[1:])
+    CHECKS.get(message.name, lambda fields: None)(fields)
+    return message.name, fields
+
+
+def _elements(frame):
+    """The header's array: flat, and nothing behind it."""
+    if len(frame) > MESSAGE_HEADER_BYTES_MAX:
+        raise Refused("TOO_LARGE", None, f"a header of {len(frame)} bytes")
+    if _array_count(frame) > MESSAGE_FIELDS_MAX:
+        raise Refused("TOO_LARGE", None, f"{_array_count(frame)} fields")
+    try:
+        elements = msgpack.unpackb(frame, raw=False, unicode_errors="surrogateescape",
+                                   strict_map_key=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise Refused("MALFORMED", None, f"header: {error!r}") from error
+    plain = (int, float, str, bytes, bool, type(None))
+    if not elements or not all(type(e) in plain for e in elements):
+        raise Refused("MALFORMED", None, "not a flat array")
+    return elements
+
+
+def _array_count(frame):
+    """What the array's first bytes promise, before anything is built of it."""
+    if frame[:1] and 0x90 <= frame[0] <= 0x9F:
+        return frame[0] & 0x0F
+    if frame[:1] == b"\xdc" and len(frame) >= 3:
+        return struct.unpack(">H", frame[1:3])[0]
+    if frame[:1] == b"\xdd" and len(frame) >= 5:
+        return struct.unpack(">I", frame[1:5])[0]
+    raise Refused("MALFORMED", None, "no array")
+
+
+def _check_major(message, elements):
+    """The two versions stand first in every version: nothing else need be readable."""
+    theirs = elements[1:3]
+    if len(theirs) == 2 and type(theirs[0]) is int and theirs[0] != MAJOR:
+        raise Refused("VERSION", message.name, f"they {theirs[0]}.{theirs[1]}, we {MAJOR}.{MINOR}")
+
+
+def _fields(message, values):
+    if len(values) < len(message.fields):
+        raise Refused("MALFORMED", message.name, f"{message.fields[len(values)].name} is missing")
+    return {field.name: _read(message, field, value)
+            for field, value in zip(message.fields, values)}
+
+
+def _read(message, field, value):
+    wanted = {"integer": int, "float": float, "text": str, "bin16": bytes}[field.kind]
+    if type(value) is not wanted:  # not isinstance: a boolean is no integer
+        raise Refused("MALFORMED", message.name, f"{field.name} is {value!r}")
+    if field.kind == "text":
+        _check_text(message, field, value)
+    elif field.kind == "bin16" and len(value) != KEY_BYTES:
+        raise Refused("MALFORMED", message.name, f"{field.name} has {len(value)} bytes")
+    elif field.kind == "float" and math.isfinite(value) and abs(value) > FLOAT32_MAX:
+        raise Refused("MALFORMED", message.name, f"{field.name} is {value}")
+    elif field.kind == "integer" and not field.least <= value <= field.most:
+        over = field.named and value > field.most
+        raise Refused("TOO_LARGE" if over else "MALFORMED", message.name,
+                      f"{field.name} is {value}")
+    return float(np.float32(value)) if field.kind == "float" else value
+
+
+def _check_text(message, field, value):
+    size = len(value.encode("utf-8", "surrogateescape"))
+    if size > field.most:
+        raise Refused("TOO_LARGE", message.name, f"{field.name} has {size} bytes")
+    for character in value:
+        code = ord(character)
+        if code < 0x20 or 0x7F <= code <= 0x9F or 0xD800 <= code <= 0xDFFF:
+            raise Refused("MALFORMED", message.name, f"{field.name} has U+{code:04X}")
+
+
+def _check_frames(message, frames):
+    if len(frames) - 1 < len(message.vectors):
+        name = message.vectors[len(frames) - 1].name
+        raise Refused("MALFORMED", message.name, f"the frame of {name} is missing")
+    for number, frame in enumerate(frames):
+        is_payload = message.name == "BATCH" and number == len(message.vectors)
+        limit = MESSAGE_PAYLOAD_BYTES_MAX if is_payload else MESSAGE_FRAME_BYTES_MAX
+        if len(frame) > limit:
+            raise Refused("TOO_LARGE", message.name, f"frame {number} has {len(frame)} bytes")
+
+
+def _check_fields(message, fields):
+    """Fields that limit each other; before the vectors, whose counts they are."""
+    if message.name == "BATCH" and fields["coverage_count"] > fields["count"]:
+        raise Refused("MALFORMED", "BATCH", "more coverage slots than slots")
+    if message.name == "SELECTION":
+        if fields["kept.count"] > fields["all.count"]:
+            raise Refused("MALFORMED", "SELECTION", "more kept than there are")
+        if fields["all.count"] + fields["nonfinite_count"] > MESSAGE_BATCH_SIZE_MAX:
+            raise Refused("TOO_LARGE", "SELECTION", "more losses than any batch has")
+
+
+def _read_vectors(message, fields, frames):
+    for vector, frame in zip(message.vectors, frames):
+        if vector.dtype is None:
+            fields[vector.name] = frame
+        elif vector.dtype == "V16":
+            fields[vector.name] = _tokens(message, frame)
+        else:
+            count = vector.count(fields) if callable(vector.count) else fields[vector.count]
+            dtype = np.dtype(vector.dtype)
+            if len(frame) != count * dtype.itemsize:
+                raise Refused("MALFORMED", message.name,
+                              f"{vector.name} has {len(frame)} bytes, not {count} elements")
+            fields[vector.name] = np.frombuffer(frame, dtype)
+
+
+def _tokens(message, frame):
+    if len(frame) % KEY_BYTES != 0:
+        raise Refused("MALFORMED", message.name, f"held has {len(frame)} bytes")
+    if len(frame) > MESSAGE_CREDIT_MAX * KEY_BYTES:
+        raise Refused("TOO_LARGE", message.name, f"held has {len(frame)} bytes")
+    return [frame[i:i + KEY_BYTES] for i in range(0, len(frame), KEY_BYTES)]
+
+
+def _check_batch(fields):
+    offsets = [int(offset) for offset in fields["offsets"]]
+    sizes = {after - before for before, after in zip(offsets, offsets[1:])}
+    if offsets[0] != 0 or offsets[-1] != len(fields["payload"]) or min(sizes) < 0:
+        raise Refused("MALFORMED", "BATCH", "offsets do not divide the payload")
+    if fields["record_bytes"] not in (0, *sizes) or (fields["record_bytes"] and len(sizes) != 1):
+        raise Refused("MALFORMED", "BATCH",
+                      f"records of {sizes} bytes, not {fields['record_bytes']}")
+
+
+def _check_selection(fields):
+    indices = [int(index) for index in fields["indices"]]
+    if any(after <= before for before, after in zip(indices, indices[1:])):
+        raise Refused("MALFORMED", "SELECTION", "indices do not rise")
+    if indices and indices[-1] >= fields["all.count"] + fields["nonfinite_count"]:
+        raise Refused("MALFORMED", "SELECTION", "an index beyond the batch")
+
+
+CHECKS = {"BATCH": _check_batch, "SELECTION": _check_selection}
