@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG 16
+#define BACKLOG SOMAXCONN /* a full one refuses a burst of trainers that all connect at once */
 
 static int make_address(const char *path, struct sockaddr_un *out, struct reason *why)
 {
