@@ -184,6 +184,31 @@ static void a_report_to_a_restarted_daemon_is_refused_and_not_lost_in_silence(vo
     daemon_stop(&d);
 }
 
+/* Ids would mean other instances, and a trainer's arrays by id would be too short. */
+static void a_daemon_that_comes_back_with_another_data_set_ends_the_session(void **state)
+{
+    struct daemon d = {0};
+    struct tinyset larger = {.count = 100 * K, .size_min = 3, .size_max = 3};
+    struct ohem_client *client = begin(&d, 1);
+    struct ohem_batch *held = daemon_next(client), *b = NULL;
+    int rc;
+
+    (void)state;
+    ohem_release(held);
+    daemon_kill(&d);
+    assert_int_equal(unlink(DAEMON_DATASET "/data.mdb"), 0);
+    (void)unlink(DAEMON_DATASET "/lock.mdb");
+    assert_int_equal(rmdir(DAEMON_DATASET), 0);
+    tinyset_make(&larger, DAEMON_DATASET);
+    daemon_start(&d);
+    while ((rc = ohem_next(client, DAEMON_DEADLINE_MS, &b)) == 0)
+        ohem_release(b); /* read ahead before it ended */
+    assert_int_equal(rc, -OHEM_DATASET);
+    assert_non_null(strstr(ohem_client_error(client), "another data set"));
+    ohem_close(client);
+    daemon_stop(&d);
+}
+
 /* ---- a daemon that goes down ------------------------------------------------------------------
  */
 
@@ -300,6 +325,7 @@ TEST_MAIN(TEST(a_call_ends_at_its_deadline_while_the_daemon_stands_still),
           TEST(a_killed_daemon_is_an_error_at_the_deadline),
           TEST(after_a_restart_batches_come_again_and_the_old_one_is_unknown),
           TEST(a_report_to_a_restarted_daemon_is_refused_and_not_lost_in_silence),
+          TEST(a_daemon_that_comes_back_with_another_data_set_ends_the_session),
           TEST(a_drained_daemon_takes_the_last_report_and_ends),
           TEST(a_drained_daemon_does_not_wait_for_ever), TEST(a_batch_outlives_its_client),
           TEST(a_forked_child_is_refused_and_the_parent_goes_on))
