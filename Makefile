@@ -27,7 +27,6 @@ CC := gcc
 endif
 BUILD ?= build
 SAN ?=
-FLAVOUR := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 comma := ,
 FLAVOUR := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 O := $(BUILD)/$(FLAVOUR)
@@ -65,8 +64,7 @@ ALL_LDFLAGS = -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN))
 PROTO_SRC  := $(wildcard proto/*.c)
 ENGINE_SRC := $(wildcard daemon/engine/*.c)
 DAEMON_SRC := $(wildcard daemon/*.c)
-CLIENT_SRC := $(wildcard client/*.c)
-CLIENT_SRC := $(filter-out client/ohemctl%.c,$(CLIENT_SRC))
+CLIENT_SRC := $(filter-out client/ohemctl%.c,$(wildcard client/*.c))
 CTL_SRC    := $(wildcard client/ohemctl*.c)
 IMPORT_SRC := $(wildcard client/import/*.c)
 DEMO_SRC   := $(wildcard client/examples/demo/*.c)
@@ -142,7 +140,7 @@ $(O)/tests/unit/test_alloc: TEST_LDFLAGS = $(ALLOC_LDFLAGS)
 # the faults of test_attribution.c sit between the engine's parts
 $(O)/tests/property/test_attribution: TEST_LDFLAGS = -Wl,--wrap=hardness_report
 
-.PHONY: tests check check-quick
+.PHONY: tests check
 tests: all $(UNIT_BIN) $(INTEG_BIN) $(DEMO)
 
 CHECK = python3 tests/lib/run.py --build $(BUILD)

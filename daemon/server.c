@@ -332,11 +332,13 @@ static void set_timer(struct server *s)
 static bool draw_some(struct server *s)
 {
     uint64_t began = uv_hrtime(), now = began;
-    size_t room = SERVER_DRAW_MAX, drawn = SERVER_DRAW_MAX;
+    size_t drawn = SERVER_DRAW_MAX;
 
     s->starved = false;
     while (drawn == SERVER_DRAW_MAX && !s->starved && now - began < SERVER_TURN_NS) {
-        room = loader_room(s->loader) < SERVER_DRAW_MAX ? loader_room(s->loader) : SERVER_DRAW_MAX;
+        size_t room = loader_room(s->loader);
+
+        room = room < SERVER_DRAW_MAX ? room : SERVER_DRAW_MAX;
         drawn = engine_work(&s->engine, room, uv_now(s->loop));
         now = uv_hrtime();
     }

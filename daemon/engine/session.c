@@ -18,7 +18,7 @@ struct session *session_new(const struct message_hello *hello, struct job *job, 
     s->job = job;
     s->rank = hello->rank;
     s->batch_size = hello->batch_size;
-    s->opened_ms = s->heard_ms = s->active_ms = now_ms;
+    s->heard_ms = s->active_ms = now_ms;
     memcpy(s->agent, hello->agent, sizeof s->agent);
     for (char *quote = s->agent; (quote = strchr(quote, '"')) != NULL;)
         *quote = '\''; /* it stands in quotes in the log */

@@ -18,7 +18,7 @@ struct session {
     struct job *job;
     uint32_t rank, batch_size, credit;
     char agent[MESSAGE_AGENT_BYTES_MAX + 1];
-    uint64_t opened_ms, heard_ms;
+    uint64_t heard_ms;
     uint64_t active_ms;        /* last heard, or given a batch: from then on it may still report */
     struct lease *slots;       /* [credit] */
     uint32_t free_count;       /* slots that are FREE: batches that it may be sent */
