@@ -124,16 +124,61 @@ struct coverage_slot coverage_take(struct coverage *c)
     return slot;
 }
 
+/* The next of the permutation, at most to its end. @return how many, at least 1. */
+static uint32_t take_run(struct coverage *c, uint32_t count, uint32_t *ids, uint32_t *epochs)
+{
+    uint32_t run;
+
+    if (c->position == c->n)
+        begin_epoch(c, c->epoch + 1);
+    run = count < c->n - c->position ? count : (uint32_t)(c->n - c->position);
+    permutation_run(&c->order, c->position, run, ids);
+    for (uint32_t i = 0; i < run; i++)
+        epochs[i] = (uint32_t)c->epoch;
+    c->position += run;
+    find_open(c, c->epoch)->served += run;
+    return run;
+}
+
+void coverage_take_many(struct coverage *c, uint32_t count, uint32_t *ids, uint32_t *epochs)
+{
+    uint32_t taken = 0;
+
+    for (; taken < count && c->pool_count > 0; taken++) {
+        struct coverage_slot slot = coverage_take(c);
+
+        ids[taken] = slot.id;
+        epochs[taken] = slot.epoch;
+    }
+    while (taken < count)
+        taken += take_run(c, count - taken, ids + taken, epochs + taken);
+}
+
+static void settle_run(struct coverage *c, uint64_t epoch, uint32_t run, bool reported)
+{
+    struct coverage_report *r = find_open(c, epoch);
+
+    assert(run <= r->missing);
+    if (reported)
+        r->reported += run;
+    else
+        r->released += run;
+    r->missing -= run;
+    close_if_done(c, r);
+}
+
 void coverage_settle(struct coverage *c, struct coverage_slot slot, bool reported)
 {
-    struct coverage_report *r = find_open(c, slot.epoch);
+    settle_run(c, slot.epoch, 1, reported);
+}
 
-    if (reported)
-        r->reported++;
-    else
-        r->released++;
-    r->missing--;
-    close_if_done(c, r);
+void coverage_settle_many(struct coverage *c, const uint32_t *epochs, uint32_t count, bool reported)
+{
+    for (uint32_t first = 0, end = 0; first < count; first = end) {
+        while (end < count && epochs[end] == epochs[first])
+            end++;
+        settle_run(c, epochs[first], end - first, reported);
+    }
 }
 
 void coverage_return(struct coverage *c, struct coverage_slot slot)

@@ -69,8 +69,15 @@ bool coverage_ready(const struct coverage *c);
  *  said yes at most N takes ago. */
 struct coverage_slot coverage_take(struct coverage *c);
 
+/** So many takes at once: the ids, and the epoch that each covers. */
+void coverage_take_many(struct coverage *c, uint32_t count, uint32_t *ids, uint32_t *epochs);
+
 /** It was reported, or released by a live trainer without a report. */
 void coverage_settle(struct coverage *c, struct coverage_slot slot, bool reported);
+
+/** The same for many at once, known by the epochs that they cover. */
+void coverage_settle_many(struct coverage *c, const uint32_t *epochs, uint32_t count,
+                          bool reported);
 
 /** Its lease ended without either: it is handed out again. */
 void coverage_return(struct coverage *c, struct coverage_slot slot);

@@ -175,8 +175,7 @@ static void return_coverage(struct job *j, const struct lease *l)
 
 static void settle_coverage(struct job *j, const struct lease *l, bool reported)
 {
-    for (uint32_t i = 0; i < l->coverage_count; i++)
-        coverage_settle(&j->coverage, slot_at(l, i), reported);
+    coverage_settle_many(&j->coverage, l->epochs, l->coverage_count, reported);
 }
 
 void job_leave(struct job *j, struct session *s)

@@ -352,6 +352,76 @@ static void more_room_keeps_what_came_back_and_its_order(void **state)
         }
 }
 
+/* Two coverages live the same life, one of them in pieces of many. */
+static void assert_alike(const struct coverage *a, const struct coverage *b)
+{
+    assert_int_equal(a->epoch, b->epoch);
+    assert_int_equal(a->position, b->position);
+    assert_int_equal(a->pool_count, b->pool_count);
+    assert_int_equal(a->open_count, b->open_count);
+    assert_int_equal(a->closed_count, b->closed_count);
+    assert_memory_equal(a->open, b->open, a->open_count * sizeof *a->open);
+    assert_memory_equal(a->reports, b->reports, sizeof a->reports);
+}
+
+static void take_both(struct coverage *many, struct coverage *one, uint32_t count, uint32_t *ids,
+                      uint32_t *epochs)
+{
+    coverage_take_many(many, count, ids, epochs);
+    for (uint32_t i = 0; i < count; i++) {
+        struct coverage_slot slot = coverage_take(one);
+
+        assert_int_equal(ids[i], slot.id);
+        assert_int_equal(epochs[i], slot.epoch);
+    }
+}
+
+static void end_both(struct coverage *many, struct coverage *one, uint32_t count,
+                     const uint32_t *ids, const uint32_t *epochs, uint64_t how)
+{
+    if (how > 1)
+        coverage_settle_many(many, epochs, count, how > 2);
+    for (uint32_t i = 0; i < count; i++) {
+        struct coverage_slot slot = {.id = ids[i], .epoch = epochs[i]};
+
+        if (how > 1) {
+            coverage_settle(one, slot, how > 2);
+        } else {
+            coverage_return(many, slot);
+            coverage_return(one, slot);
+        }
+    }
+}
+
+/* Three batches are out at once, and one in four comes back. */
+static void many_at_once_are_as_many_one_by_one(void **state)
+{
+    enum { ROOM = 64, OUT = 3 };
+    uint32_t ids[OUT][ROOM], epochs[OUT][ROOM], counts[OUT] = {0};
+
+    (void)state;
+    for (uint64_t n = 1; n <= 130; n += n < 10 ? 1 : 24) {
+        struct coverage many, one;
+
+        assert_int_equal(coverage_init(&many, n, stream(n)), 0);
+        assert_int_equal(coverage_init(&one, n, stream(n)), 0);
+        assert_int_equal(coverage_reserve(&many, (size_t)ROOM * OUT), 0);
+        assert_int_equal(coverage_reserve(&one, (size_t)ROOM * OUT), 0);
+        memset(counts, 0, sizeof counts);
+        for (uint64_t step = 0; step < 2000; step++) {
+            uint32_t *count = &counts[step % OUT];
+            uint64_t chance = rng_mix(n << 32 | step);
+
+            end_both(&many, &one, *count, ids[step % OUT], epochs[step % OUT], chance % 8);
+            *count = (uint32_t)((chance >> 8) % ((n < ROOM ? n : ROOM) + 1));
+            take_both(&many, &one, *count, ids[step % OUT], epochs[step % OUT]);
+            assert_alike(&many, &one);
+        }
+        coverage_deinit(&many);
+        coverage_deinit(&one);
+    }
+}
+
 TEST_MAIN(TEST(every_instance_is_settled_once_per_epoch_at_all_sizes_to_300),
           TEST(epochs_overlap_and_each_closes_with_its_last_instance),
           TEST(what_comes_back_goes_out_first_and_in_turn),
@@ -361,4 +431,5 @@ TEST_MAIN(TEST(every_instance_is_settled_once_per_epoch_at_all_sizes_to_300),
           TEST(the_last_reports_are_kept_and_older_ones_are_gone),
           TEST(too_many_waiting_epochs_stop_the_handing_out),
           TEST(all_that_may_be_on_lease_can_come_back),
-          TEST(more_room_keeps_what_came_back_and_its_order))
+          TEST(more_room_keeps_what_came_back_and_its_order),
+          TEST(many_at_once_are_as_many_one_by_one))

@@ -69,6 +69,47 @@ static void the_largest_size_stays_in_range_without_repeats(void **state)
     }
 }
 
+/* The network as the header tells it, without a table. */
+static uint64_t walked(const struct permutation *p, uint64_t x)
+{
+    uint64_t low_mask = (UINT64_C(1) << p->low_bits) - 1;
+    uint64_t high_mask = (UINT64_C(1) << p->high_bits) - 1;
+
+    do {
+        uint64_t low = x & low_mask, high = x >> p->low_bits;
+
+        for (unsigned round = 0; round < PERMUTATION_ROUNDS; round += 2) {
+            low ^= rng_mix(high + p->keys[round]) & low_mask;
+            high ^= rng_mix(low + p->keys[round + 1]) & high_mask;
+        }
+        x = high << p->low_bits | low;
+    } while (x >= p->n);
+    return x;
+}
+
+static void a_run_is_what_stands_at_each_position(void **state)
+{
+    static const uint64_t sizes[] = {
+        1,     2,     3,         255,     256,       257,           1000,    60000,
+        65536, 65537, (1 << 21), 1281167, (1 << 22), (1 << 22) + 1, 5000000, UINT32_MAX};
+    uint32_t run[1000];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (uint64_t step = 0; step < 20; step++) {
+            struct permutation p = order_of(sizes[i], 9, step);
+            uint64_t position = rng_below(rng_mix(step), sizes[i]);
+            uint64_t left = sizes[i] - position;
+            uint32_t count = (uint32_t)rng_below(rng_mix(~step), left < 1000 ? left + 1 : 1001);
+
+            permutation_run(&p, position, count, run);
+            for (uint32_t k = 0; k < count; k++) {
+                assert_int_equal(run[k], permutation_at(&p, position + k));
+                assert_int_equal(run[k], walked(&p, position + k));
+            }
+        }
+}
+
 /* Where does each of some ids stand, over many epochs, or over many seeds? */
 static void assert_positions_uniform(uint64_t n, uint64_t draws, bool by_seed)
 {
@@ -182,6 +223,7 @@ static void big_two_to_the_25_is_a_bijection(void **state)
 
 TEST_MAIN(TEST(every_size_to_300_is_a_bijection), TEST(sizes_around_powers_of_two_are_bijections),
           TEST(the_largest_size_stays_in_range_without_repeats),
+          TEST(a_run_is_what_stands_at_each_position),
           TEST(each_id_stands_everywhere_equally_often_at_n_2),
           TEST(each_id_stands_everywhere_equally_often_at_n_10),
           TEST(each_id_stands_everywhere_equally_often_at_n_1000),
