@@ -16,9 +16,6 @@
 #define PAGE_SHIFT_MIN   6  /* 64 ids on a page */
 #define PAGE_COUNT_SHIFT 14 /* about 2^14 pages for large n: the tables stay in the cache */
 
-#define EXPONENT_MIN (-20) /* scores below 2^-20 share the lowest bucket */
-#define OCTAVE_BITS  3     /* 8 buckets per octave */
-
 static unsigned page_shift_for(uint32_t n)
 {
     unsigned shift = PAGE_SHIFT_MIN;
@@ -60,29 +57,16 @@ void partition_deinit(struct partition *p)
     *p = (struct partition){0};
 }
 
-unsigned partition_bucket_of(float score)
-{
-    uint32_t bits;
-    int32_t bucket;
-
-    if (!(score > 0))
-        return 0;
-    memcpy(&bits, &score, sizeof bits);
-    /* exponent and the upper 3 bits of the mantissa, counted from those of 2^-20 */
-    bucket = (int32_t)(bits >> (23 - OCTAVE_BITS)) - ((127 + EXPONENT_MIN) << OCTAVE_BITS);
-    if (bucket < 0)
-        return 0;
-    return bucket < PARTITION_BUCKETS ? (unsigned)bucket : PARTITION_BUCKETS - 1;
-}
-
 double partition_bucket_floor(unsigned bucket)
 {
-    return ldexp(1.0 + (bucket & 7) / 8.0, (int)(bucket >> OCTAVE_BITS) + EXPONENT_MIN);
+    return ldexp(1.0 + (bucket & 7) / 8.0,
+                 (int)(bucket >> PARTITION_OCTAVE_BITS) + PARTITION_EXPONENT_MIN);
 }
 
 double partition_bucket_middle(unsigned bucket)
 {
-    return ldexp(1.0 + ((bucket & 7) + 0.5) / 8.0, (int)(bucket >> OCTAVE_BITS) + EXPONENT_MIN);
+    return ldexp(1.0 + ((bucket & 7) + 0.5) / 8.0,
+                 (int)(bucket >> PARTITION_OCTAVE_BITS) + PARTITION_EXPONENT_MIN);
 }
 
 bool partition_has(const struct partition *p, uint32_t id)
@@ -90,45 +74,54 @@ bool partition_has(const struct partition *p, uint32_t id)
     return p->place[id] != PARTITION_NONE;
 }
 
-/* Where an index of a bucket's bag lies in p->ids. */
-static size_t slot_of(const struct partition *p, unsigned bucket, uint32_t index)
-{
-    uint32_t page = p->buckets[bucket].pages[index >> p->page_shift];
-
-    return ((size_t)page << p->page_shift) + (index & ((1u << p->page_shift) - 1));
-}
-
 uint32_t partition_at(const struct partition *p, unsigned bucket, uint32_t index)
 {
-    return p->ids[slot_of(p, bucket, index)];
+    return *partition_cell(p, bucket, index);
 }
 
-void partition_insert(struct partition *p, uint32_t id, unsigned bucket)
+/* Does the bag's page begin with this index? */
+static bool begins_page(const struct partition *p, uint32_t index)
+{
+    return (index & ((1u << p->page_shift) - 1)) == 0;
+}
+
+static inline void put_in(struct partition *p, uint32_t id, unsigned bucket)
 {
     struct partition_bucket *b = &p->buckets[bucket];
     uint32_t index = b->count++;
 
-    assert(p->place[id] == PARTITION_NONE);
-    if ((index & ((1u << p->page_shift) - 1)) == 0)
+    if (begins_page(p, index))
         b->pages[index >> p->page_shift] = p->free_pages[--p->free_count];
-    p->ids[slot_of(p, bucket, index)] = id;
+    *partition_cell(p, bucket, index) = id;
     p->place[id] = index;
+}
+
+static inline void take_out(struct partition *p, uint32_t id, unsigned bucket)
+{
+    struct partition_bucket *b = &p->buckets[bucket];
+    uint32_t place = p->place[id], last = b->count - 1;
+    uint32_t *hole = partition_cell(p, bucket, place);
+    uint32_t moved = partition_at(p, bucket, last);
+
+    assert(b->count > 0 && place <= last && *hole == id);
+    *hole = moved;
+    p->place[moved] = place;
+    if (begins_page(p, last))
+        p->free_pages[p->free_count++] = b->pages[last >> p->page_shift];
+    b->count = last;
+}
+
+void partition_insert(struct partition *p, uint32_t id, unsigned bucket)
+{
+    assert(p->place[id] == PARTITION_NONE);
+    put_in(p, id, bucket);
     p->count++;
 }
 
 void partition_remove(struct partition *p, uint32_t id, unsigned bucket)
 {
-    struct partition_bucket *b = &p->buckets[bucket];
-    uint32_t hole = p->place[id], last = b->count - 1;
-    uint32_t moved = partition_at(p, bucket, last);
-
-    assert(b->count > 0 && hole <= last && partition_at(p, bucket, hole) == id);
-    p->ids[slot_of(p, bucket, hole)] = moved;
-    p->place[moved] = hole;
+    take_out(p, id, bucket);
     p->place[id] = PARTITION_NONE;
-    if ((last & ((1u << p->page_shift) - 1)) == 0)
-        p->free_pages[p->free_count++] = b->pages[last >> p->page_shift];
-    b->count = last;
     p->count--;
 }
 
@@ -136,6 +129,6 @@ void partition_move(struct partition *p, uint32_t id, unsigned from, unsigned to
 {
     if (from == to)
         return;
-    partition_remove(p, id, from);
-    partition_insert(p, id, to);
+    take_out(p, id, from);
+    put_in(p, id, to);
 }

@@ -11,9 +11,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
-#define PARTITION_BUCKETS 256
-#define PARTITION_NONE    UINT32_MAX
+#define PARTITION_BUCKETS      256
+#define PARTITION_OCTAVE_BITS  3     /* 8 buckets per octave */
+#define PARTITION_EXPONENT_MIN (-20) /* scores below 2^-20 share the lowest bucket */
+#define PARTITION_NONE         UINT32_MAX
 
 struct partition_bucket {
     uint32_t count;  /* ids in it */
@@ -37,7 +40,21 @@ int partition_init(struct partition *p, uint32_t n);
 void partition_deinit(struct partition *p);
 
 /** The bucket of a score: 0 for zero, negative and tiny ones, 255 for huge ones. Finite only. */
-unsigned partition_bucket_of(float score);
+static inline unsigned partition_bucket_of(float score)
+{
+    uint32_t bits;
+    int32_t bucket;
+
+    if (!(score > 0))
+        return 0;
+    memcpy(&bits, &score, sizeof bits);
+    /* exponent and the upper 3 bits of the mantissa, counted from those of 2^-20 */
+    bucket = (int32_t)(bits >> (23 - PARTITION_OCTAVE_BITS)) -
+             ((127 + PARTITION_EXPONENT_MIN) << PARTITION_OCTAVE_BITS);
+    if (bucket < 0)
+        return 0;
+    return bucket < PARTITION_BUCKETS ? (unsigned)bucket : PARTITION_BUCKETS - 1;
+}
 
 /** The lower edge of a bucket's range, as a score; that of bucket 256 is the upper edge of all. */
 double partition_bucket_floor(unsigned bucket);
@@ -56,6 +73,14 @@ void partition_remove(struct partition *p, uint32_t id, unsigned bucket);
 
 /** Move an id between two buckets. O(1). */
 void partition_move(struct partition *p, uint32_t id, unsigned from, unsigned to);
+
+/** Where the id at an index of a bucket's bag lies, index < its count: to be fetched ahead. */
+static inline uint32_t *partition_cell(const struct partition *p, unsigned bucket, uint32_t index)
+{
+    uint32_t page = p->buckets[bucket].pages[index >> p->page_shift];
+
+    return &p->ids[((size_t)page << p->page_shift) + (index & ((1u << p->page_shift) - 1))];
+}
 
 /** The id at an index of a bucket's bag; index < its count. The order in a bag means nothing. */
 uint32_t partition_at(const struct partition *p, unsigned bucket, uint32_t index);
