@@ -11,6 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How many reports ahead memory is fetched: the cell when the entry has arrived. */
+#define FETCH_ENTRY_AHEAD 16u
+#define FETCH_CELL_AHEAD  8u
+
 int hardness_init(struct hardness *h, uint32_t n, float lambda)
 {
     int rc;
@@ -89,6 +93,38 @@ void hardness_report(struct hardness *h, uint32_t id, float loss, uint64_t step)
     e->last_step = (uint32_t)step;
     if (e->visits < HARDNESS_VISITS_MAX)
         e->visits++;
+}
+
+/* Its memory and its place in a bag. */
+static void fetch_entry(const struct hardness *h, uint32_t id)
+{
+    __builtin_prefetch(&h->entries[id], 1);
+    __builtin_prefetch(&h->partition.place[id], 1);
+}
+
+/* Its cell in the bag, which those two tell. */
+static void fetch_cell(const struct hardness *h, uint32_t id)
+{
+    const struct hardness_entry *e = &h->entries[id];
+
+    if (e->visits > 0)
+        __builtin_prefetch(
+            partition_cell(&h->partition, partition_bucket_of(e->score), h->partition.place[id]),
+            1);
+}
+
+void hardness_fetch_ahead(const struct hardness *h, const uint32_t *ids, uint32_t count,
+                          uint32_t next)
+{
+    if (next == 0) { /* nothing was fetched yet */
+        for (uint32_t i = 0; i < FETCH_ENTRY_AHEAD && i < count; i++)
+            fetch_entry(h, ids[i]);
+        return;
+    }
+    if (next + FETCH_ENTRY_AHEAD <= count)
+        fetch_entry(h, ids[next + FETCH_ENTRY_AHEAD - 1]);
+    if (next + FETCH_CELL_AHEAD <= count)
+        fetch_cell(h, ids[next + FETCH_CELL_AHEAD - 1]);
 }
 
 struct hardness_story hardness_story(const struct hardness *h, uint32_t id)

@@ -50,6 +50,14 @@ void hardness_deinit(struct hardness *h);
  */
 void hardness_report(struct hardness *h, uint32_t id, float loss, uint64_t step);
 
+/**
+ * Reports come in batches, and what they touch lies far apart: begin to fetch it some reports
+ * ahead. To be called with 0 before the first report of a batch, and with i + 1 before the report
+ * of ids[i]. A hint: it changes nothing, and a report does not need it.
+ */
+void hardness_fetch_ahead(const struct hardness *h, const uint32_t *ids, uint32_t count,
+                          uint32_t next);
+
 struct hardness_story hardness_story(const struct hardness *h, uint32_t id);
 
 /** The score's quantile q (0..1) over the scored, to the bucket's precision (6 %); 0 if none. */

@@ -341,7 +341,9 @@ static uint64_t take_losses(struct job *j, struct vector losses)
 
 static void apply_losses(struct job *j, const struct lease *l)
 {
+    hardness_fetch_ahead(&j->hardness, l->ids, l->count, 0);
     for (uint32_t i = 0; i < l->count; i++) {
+        hardness_fetch_ahead(&j->hardness, l->ids, l->count, i + 1);
         if (!isfinite(j->losses[i])) {
             j->metrics.losses_nonfinite++;
             continue;
