@@ -13,26 +13,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CARRY_ONE (UINT64_C(1) << 32) /* a whole slot */
+#define CARRY_ONE  (UINT64_C(1) << 32) /* a whole slot */
+#define DRAW_BLOCK 64u                 /* hard slots whose memory is fetched together */
+#define NO_SCORE   PARTITION_BUCKETS   /* the bucket of an instance without a report */
 
-static uint32_t seen_capacity_for(uint32_t batch_size)
+/* A quarter full at most: a cell that is taken is then rare enough to be foreseen. */
+static unsigned seen_bits_for(uint32_t batch_size)
 {
-    uint32_t capacity = 8;
+    unsigned bits = 4;
 
-    while (capacity < 2 * batch_size)
-        capacity *= 2;
-    return capacity;
+    while ((1u << bits) < 4 * batch_size)
+        bits++;
+    return bits;
 }
 
 int sampler_init(struct sampler *s, const struct sampler_policy *policy, struct rng rng,
                  uint32_t batch_size_max)
 {
-    uint32_t capacity = seen_capacity_for(batch_size_max);
-    uint32_t *seen = malloc(capacity * sizeof *seen);
+    uint32_t capacity = 1u << seen_bits_for(batch_size_max);
 
-    if (seen == NULL)
+    *s = (struct sampler){.policy = *policy, .rng = rng, .seen_capacity = capacity};
+    s->seen = malloc(capacity * sizeof *s->seen);
+    s->buckets = malloc(batch_size_max * sizeof *s->buckets);
+    if (s->seen == NULL || s->buckets == NULL) {
+        sampler_deinit(s);
         return -OHEM_NOMEM;
-    *s = (struct sampler){.policy = *policy, .rng = rng, .seen = seen, .seen_capacity = capacity};
+    }
     for (unsigned b = 0; b < PARTITION_BUCKETS; b++)
         s->hard_table[b] = pow(partition_bucket_middle(b), policy->alpha);
     return 0;
@@ -41,6 +47,7 @@ int sampler_init(struct sampler *s, const struct sampler_policy *policy, struct 
 void sampler_deinit(struct sampler *s)
 {
     free(s->seen);
+    free(s->buckets);
     *s = (struct sampler){0};
 }
 
@@ -67,19 +74,21 @@ double sampler_bias_share(const struct sampler_policy *policy, double epoch)
 
 static void seen_clear(struct sampler *s, uint32_t batch_size)
 {
-    uint32_t capacity = seen_capacity_for(batch_size);
+    unsigned bits = seen_bits_for(batch_size);
 
-    assert(capacity <= s->seen_capacity);
-    s->seen_mask = capacity - 1;
-    memset(s->seen, 0xff, capacity * sizeof *s->seen); /* PARTITION_NONE */
+    assert(1u << bits <= s->seen_capacity);
+    s->seen_shift = 32 - bits;
+    memset(s->seen, 0xff, sizeof *s->seen << bits); /* PARTITION_NONE */
 }
 
+/* The hash is Fibonacci's (Knuth, TAOCP 3, 6.4): the upper bits of a product. */
 static uint32_t *seen_cell(struct sampler *s, uint32_t id)
 {
-    uint32_t i = (uint32_t)rng_mix(id) & s->seen_mask;
+    uint32_t mask = UINT32_MAX >> s->seen_shift;
+    uint32_t i = (id * UINT32_C(0x9e3779b1)) >> s->seen_shift;
 
     while (s->seen[i] != PARTITION_NONE && s->seen[i] != id)
-        i = (i + 1) & s->seen_mask;
+        i = (i + 1) & mask;
     return &s->seen[i];
 }
 
@@ -128,31 +137,47 @@ static double freeze_weights(struct sampler *s, const struct partition *p)
     return total;
 }
 
-/* The first bucket whose running sum is above x; where rounding reached the end, the last with ids.
- */
-static unsigned find_bucket(const struct sampler *s, const struct partition *p, double x)
+/* A double's bits; those of numbers that are not negative sort as the numbers do. */
+static uint64_t bits_of(double x)
 {
-    unsigned low = 0, high = PARTITION_BUCKETS - 1;
+    uint64_t bits;
 
-    while (low < high) {
-        unsigned middle = (low + high) / 2;
-
-        if (s->cumulative[middle] > x)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    while (p->buckets[low].count == 0)
-        low--;
-    return low;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
 }
 
-static uint32_t draw_hard(const struct sampler *s, const struct partition *p, double total,
-                          struct rng_pair chance)
+/* The first bucket whose running sum is above x; where rounding reached the end, the last with ids.
+ * Halving without a branch: where it goes is chance, so a processor cannot foresee it. Integers,
+ * since a comparison of doubles takes twice as long to become a step. */
+static unsigned find_bucket(const struct sampler *s, const struct partition *p, double x)
 {
-    unsigned bucket = find_bucket(s, p, rng_unit(chance.first) * total);
+    uint64_t sought = bits_of(x);
+    unsigned bucket = 0;
 
-    return partition_at(p, bucket, (uint32_t)rng_below(chance.second, p->buckets[bucket].count));
+    for (unsigned half = PARTITION_BUCKETS / 2; half > 0; half /= 2)
+        bucket += bits_of(s->cumulative[bucket + half - 1]) <= sought ? half : 0;
+    while (p->buckets[bucket].count == 0)
+        bucket--;
+    return bucket;
+}
+
+/* What one chance draws: a bucket, and where in its bag. */
+struct hit {
+    unsigned bucket;
+    const uint32_t *cell;
+};
+
+static struct hit hit_in(const struct partition *p, unsigned bucket, uint64_t chance)
+{
+    uint32_t index = (uint32_t)rng_below(chance, p->buckets[bucket].count);
+
+    return (struct hit){.bucket = bucket, .cell = partition_cell(p, bucket, index)};
+}
+
+static struct hit draw_hard(const struct sampler *s, const struct partition *p, double total,
+                            struct rng_pair chance)
+{
+    return hit_in(p, find_bucket(s, p, rng_unit(chance.first) * total), chance.second);
 }
 
 /* ---- the slots ---------------------------------------------------------------------------------
@@ -167,46 +192,86 @@ static uint32_t plan_coverage(struct sampler *s, uint32_t k, double bias_share)
     return (uint32_t)(share / CARRY_ONE);
 }
 
+/* Put a hard slot's first hit that is new in the batch before the `filled` at the back.
+ * @return whether there was one before the redraws ran out */
+static bool fill_slot(struct sampler *s, const struct partition *p, double total, uint64_t step,
+                      uint32_t slot, struct hit hit, uint32_t filled, struct sampler_batch *out)
+{
+    uint32_t place = out->count - 1 - filled;
+
+    for (uint32_t redraw = 0; s->policy.unique && !seen_add(s, *hit.cell); redraw++) {
+        out->redraw_count++;
+        if (redraw == s->policy.redraws)
+            return false;
+        hit = draw_hard(s, p, total, rng_at(s->rng, step, slot, redraw + 1));
+    }
+    out->ids[place] = *hit.cell;
+    s->buckets[place] = (uint16_t)hit.bucket;
+    return true;
+}
+
+/* The first hits of so many slots. One thing at a time: what a slot needs does not wait for what
+ * another does, and short loops overlap. */
+static void draw_block(const struct sampler *s, const struct partition *p, double total,
+                       uint64_t step, uint32_t slot, uint32_t count, struct hit *hits)
+{
+    struct rng_pair chances[DRAW_BLOCK];
+    unsigned buckets[DRAW_BLOCK];
+
+    for (uint32_t i = 0; i < count; i++)
+        chances[i] = rng_at(s->rng, step, slot + i, 0);
+    for (uint32_t i = 0; i < count; i++)
+        buckets[i] = find_bucket(s, p, rng_unit(chances[i].first) * total);
+    for (uint32_t i = 0; i < count; i++) {
+        hits[i] = hit_in(p, buckets[i], chances[i].second);
+        __builtin_prefetch(hits[i].cell);
+    }
+}
+
 /* Hard slots, from the back. @return how many were filled; redraws ran out for the others. */
 static uint32_t fill_hard(struct sampler *s, const struct partition *p, double total, uint64_t step,
                           uint32_t planned_coverage, struct sampler_batch *out)
 {
-    uint32_t filled = 0;
+    struct hit hits[DRAW_BLOCK];
+    uint32_t filled = 0, block;
 
-    for (uint32_t slot = planned_coverage; slot < out->count; slot++)
-        for (uint32_t redraw = 0; redraw <= s->policy.redraws; redraw++) {
-            uint32_t id = draw_hard(s, p, total, rng_at(s->rng, step, slot, redraw));
-
-            if (!s->policy.unique || seen_add(s, id)) {
-                out->ids[out->count - ++filled] = id;
-                break;
-            }
-            out->redraw_count++;
-        }
+    for (uint32_t slot = planned_coverage; slot < out->count; slot += block) {
+        block = out->count - slot < DRAW_BLOCK ? out->count - slot : DRAW_BLOCK;
+        draw_block(s, p, total, step, slot, block, hits);
+        for (uint32_t i = 0; i < block; i++)
+            filled += fill_slot(s, p, total, step, slot + i, hits[i], filled, out);
+    }
     return filled;
 }
 
 /* Take an id out of the hard slots if it is there. @return how many hard slots are left. */
-static uint32_t drop_hard(struct sampler_batch *out, uint32_t hard_count, uint32_t id)
+static uint32_t drop_hard(struct sampler *s, struct sampler_batch *out, uint32_t hard_count,
+                          uint32_t id)
 {
-    uint32_t *hard = out->ids + out->count - hard_count;
+    uint32_t first = out->count - hard_count;
 
-    for (uint32_t i = 0; i < hard_count; i++)
-        if (hard[i] == id) {
-            hard[i] = hard[0];
+    for (uint32_t i = first; i < out->count; i++)
+        if (out->ids[i] == id) {
+            out->ids[i] = out->ids[first];
+            s->buckets[i] = s->buckets[first];
             return hard_count - 1;
         }
     return hard_count;
 }
 
-/* @return whether its id is new in the batch */
-static bool take_coverage(struct sampler *s, struct coverage *c, struct sampler_batch *out)
+/* The planned coverage slots; their memory is fetched while the hard ones are drawn. */
+static void fill_coverage(struct sampler *s, const struct hardness *h, struct coverage *c,
+                          uint32_t planned, struct sampler_batch *out)
 {
-    struct coverage_slot slot = coverage_take(c);
-
-    out->ids[out->coverage_count] = slot.id;
-    out->epochs[out->coverage_count++] = slot.epoch;
-    return seen_add(s, slot.id);
+    coverage_take_many(c, planned, out->ids, out->epochs);
+    out->coverage_count = planned;
+    if (planned == out->count)
+        return; /* no hard slot, so nothing that could meet them */
+    seen_clear(s, out->count);
+    for (uint32_t i = 0; i < planned; i++) {
+        __builtin_prefetch(&h->entries[out->ids[i]]);
+        (void)seen_add(s, out->ids[i]);
+    }
 }
 
 /* Hard slots that found no new id fall to coverage. */
@@ -214,42 +279,70 @@ static void fill_rest(struct sampler *s, struct coverage *c, uint32_t hard_count
                       struct sampler_batch *out)
 {
     while (out->coverage_count + hard_count < out->count) {
-        bool is_new = take_coverage(s, c, out);
+        struct coverage_slot slot = coverage_take(c);
 
+        out->ids[out->coverage_count] = slot.id;
+        out->epochs[out->coverage_count++] = slot.epoch;
         out->fallback_count++;
-        if (s->policy.unique && !is_new)
-            hard_count = drop_hard(out, hard_count, out->ids[out->coverage_count - 1]);
+        if (!seen_add(s, slot.id) && s->policy.unique)
+            hard_count = drop_hard(s, out, hard_count, slot.id);
     }
 }
 
 /* ---- p and w -----------------------------------------------------------------------------------
  */
 
-static void ship_probabilities(const struct sampler *s, const struct hardness *h, double total,
+/* The buckets of the coverage instances; those of the hard ones are known from their draw. */
+static void look_up_buckets(struct sampler *s, const struct hardness *h,
+                            const struct sampler_batch *out)
+{
+    for (uint32_t i = 0; i < out->coverage_count; i++) {
+        const struct hardness_entry *e = &h->entries[out->ids[i]];
+
+        s->buckets[i] = (uint16_t)(e->visits > 0 ? partition_bucket_of(e->score) : NO_SCORE);
+    }
+}
+
+static void ship_probabilities(const struct sampler *s, uint32_t n, double total,
                                double coverage_share, struct sampler_batch *out)
 {
-    double covered = coverage_share / h->n;
+    double covered = coverage_share / n;
 
     for (uint32_t i = 0; i < out->count; i++) {
-        double q = 0;
+        double q = s->bucket_weight[s->buckets[i]] / total;
 
-        if (total > 0 && partition_has(&h->partition, out->ids[i]))
-            q = s->bucket_weight[partition_bucket_of(h->entries[out->ids[i]].score)] / total;
         out->probabilities[i] = (float)(covered + (1 - coverage_share) * q);
     }
 }
 
-/* w = (N p)^-beta. An instance that only a fallback could bring may have p = 0: it counts as one
- * slot of a batch of plain coverage would, p = 1/(K N). */
-static void ship_weights(const struct sampler *s, uint32_t n, struct sampler_batch *out)
+/* All of the batch are drawn alike, as if nobody had a score. */
+static void ship_even_probabilities(struct sampler *s, uint32_t n, struct sampler_batch *out)
+{
+    for (uint32_t i = 0; i < out->count; i++) {
+        s->buckets[i] = NO_SCORE;
+        out->probabilities[i] = (float)(1.0 / n);
+    }
+}
+
+static void ship_even_weights(struct sampler_batch *out)
+{
+    for (uint32_t i = 0; i < out->count; i++)
+        out->weights[i] = 1;
+}
+
+/* w = (N p)^-beta, worked out once per bucket. An instance that only a fallback could bring may
+ * have p = 0: it counts as one slot of a batch of plain coverage would, p = 1/(K N). */
+static void ship_weights(struct sampler *s, uint32_t n, struct sampler_batch *out)
 {
     double floor = 1.0 / out->count, sum = 0, max = 0, scale = 1;
 
+    memset(s->powers, 0, sizeof s->powers);
     for (uint32_t i = 0; i < out->count; i++) {
-        double w = s->policy.beta > 0
-                       ? pow(fmax(n * (double)out->probabilities[i], floor), -s->policy.beta)
-                       : 1;
+        double *power = &s->powers[s->buckets[i]], w;
 
+        if (!(*power > 0))
+            *power = pow(fmax(n * (double)out->probabilities[i], floor), -s->policy.beta);
+        w = *power;
         out->weights[i] = (float)w;
         sum += w;
         max = fmax(max, w);
@@ -268,15 +361,20 @@ void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *
     double bias_share = sampler_bias_share(&s->policy, coverage_progress(c));
     double total = bias_share > 0 ? freeze_weights(s, &h->partition) : 0;
     uint32_t planned = total > 0 ? plan_coverage(s, out->count, bias_share) : out->count;
-    uint32_t hard_count;
 
     assert(out->count >= 1 && out->count <= h->n);
-    out->coverage_count = out->redraw_count = out->fallback_count = 0;
-    seen_clear(s, out->count);
-    while (out->coverage_count < planned)
-        (void)take_coverage(s, c, out);
-    hard_count = fill_hard(s, &h->partition, total, step, planned, out);
-    fill_rest(s, c, hard_count, out);
-    ship_probabilities(s, h, total, (double)planned / out->count, out);
-    ship_weights(s, h->n, out);
+    out->redraw_count = out->fallback_count = 0;
+    fill_coverage(s, h, c, planned, out);
+    if (planned < out->count)
+        fill_rest(s, c, fill_hard(s, &h->partition, total, step, planned, out), out);
+    if (total > 0) {
+        look_up_buckets(s, h, out);
+        ship_probabilities(s, h->n, total, (double)planned / out->count, out);
+    } else {
+        ship_even_probabilities(s, h->n, out);
+    }
+    if (s->policy.beta > 0)
+        ship_weights(s, h->n, out);
+    else
+        ship_even_weights(out);
 }

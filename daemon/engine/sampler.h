@@ -56,13 +56,15 @@ struct sampler_batch {
 struct sampler {
     struct sampler_policy policy;
     struct rng rng;
-    uint64_t carry;                          /* coverage share left over, in 2^-32 slots */
-    double hard_table[PARTITION_BUCKETS];    /* rep^alpha, computed once */
-    double bucket_weight[PARTITION_BUCKETS]; /* of the last draw */
-    double cumulative[PARTITION_BUCKETS];    /* of the last draw: running sums of count * weight */
-    uint32_t *seen;                          /* an open-addressing set of the batch's ids */
-    uint32_t seen_capacity;                  /* of the memory: a power of two, at least 2 * K */
-    uint32_t seen_mask;                      /* of the part that the present batch uses */
+    uint64_t carry;                              /* coverage share left over, in 2^-32 slots */
+    double hard_table[PARTITION_BUCKETS];        /* rep^alpha, computed once */
+    double bucket_weight[PARTITION_BUCKETS + 1]; /* of the last draw; 0 for those without a score */
+    double cumulative[PARTITION_BUCKETS];        /* likewise: running sums of count * weight */
+    double powers[PARTITION_BUCKETS + 1];        /* likewise: (N p)^-beta, 0 where nobody asked */
+    uint16_t *buckets;      /* [K] of the batch's ids; PARTITION_BUCKETS without a score */
+    uint32_t *seen;         /* an open-addressing set of the batch's ids */
+    uint32_t seen_capacity; /* of the memory: a power of two, at least 4 * K */
+    unsigned seen_shift;    /* 32 - log2 of the part that the present batch uses */
 };
 
 /** @return 0 or -OHEM_NOMEM. */
