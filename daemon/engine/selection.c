@@ -1,80 +1,154 @@
 /* selection.c - which M of K losses to back-propagate; see selection.h.
  *
  * A float's bits, with the sign turned, sort as integers do. So the M-th largest is found by
- * counting leading digits: 11 bits, then the next 11 among those that share them, then the last 10.
+ * counting: the range of the keys is cut into equal parts, the part that holds it is cut again, and
+ * the few that are left are compared. The room for the indices holds the keys until then.
+ *
+ * Whether a loss is kept is chance to a processor, so no loop over all losses branches on it.
  */
 #include "selection.h"
 
 #include <math.h>
 #include <string.h>
 
-#define DIGIT_BITS_MAX 11
+#define PARTS_BITS_MAX 11   /* 2048 counters stay in the L1 cache */
+#define PARTS_BITS_MIN 8    /* for so few keys that clearing more counters would cost more */
+#define MANY_KEYS      1024 /* from here on 2^PARTS_BITS_MAX parts */
+#define FEW_KEYS       12   /* up to here each is compared with each */
 
-/* An integer that sorts as the loss does; -0 and 0 are equal. Finite losses only. */
-static uint32_t sort_key(float loss)
+#define KEY_OF_ZERO UINT32_C(0x80000000)
+
+static uint32_t bits_of(float x)
 {
-    float plain = loss + 0.0f;
     uint32_t bits;
 
-    memcpy(&bits, &plain, sizeof bits);
-    return bits & UINT32_C(0x80000000) ? ~bits : bits | UINT32_C(0x80000000);
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
 }
 
-/* Among keys whose upper bits are `prefix`, find the digit that holds the `rank`-th largest (from
- * 1).
- * @param rank  becomes the rank within that digit */
-static uint32_t select_digit(const float *losses, uint32_t k, uint32_t prefix, unsigned shift,
-                             unsigned bits, uint32_t *rank)
+static float float_of(uint32_t bits)
 {
-    uint32_t counts[1u << DIGIT_BITS_MAX];
-    uint32_t digit = 1u << bits;
+    float x;
 
-    memset(counts, 0, sizeof counts[0] << bits);
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* An integer that sorts as the loss does, never 0; -0 and 0 are equal. Finite losses only. */
+static uint32_t sort_key(float loss)
+{
+    uint32_t bits = bits_of(loss + 0.0f);
+
+    return bits ^ ((0 - (bits >> 31)) | KEY_OF_ZERO);
+}
+
+static bool is_finite(float loss)
+{
+    return bits_of(loss) << 1 < UINT32_C(0xff000000);
+}
+
+/* ---- all of them ---- */
+
+/* Their keys and their statistics; what is not finite counts for nothing. Sums are in the order of
+ * the losses: the mean is then the same wherever it is taken. */
+static struct loss_stats take_keys(const float *losses, uint32_t k, uint32_t *keys)
+{
+    float min = INFINITY, max = -INFINITY;
+    uint32_t count = 0;
+    double sum = 0;
+
     for (uint32_t i = 0; i < k; i++) {
-        uint32_t key = isfinite(losses[i]) ? sort_key(losses[i]) : 0;
+        float loss = losses[i];
 
-        if (isfinite(losses[i]) && (uint32_t)((uint64_t)key >> (shift + bits)) == prefix)
-            counts[(key >> shift) & ((1u << bits) - 1)]++;
+        if (!is_finite(loss))
+            continue;
+        keys[count++] = sort_key(loss);
+        min = loss < min ? loss : min;
+        max = loss > max ? loss : max;
+        sum += loss;
     }
-    while (counts[--digit] < *rank)
-        *rank -= counts[digit];
-    return prefix << bits | digit;
+    if (count == 0)
+        return (struct loss_stats){0};
+    return (struct loss_stats){
+        .count = count, .mean = (float)(sum / count), .min = min, .max = max};
 }
 
-/* The key of the m-th largest finite loss; out_ties: how many that equal it belong to the m. */
-static uint32_t select_key(const float *losses, uint32_t k, uint32_t m, uint32_t *out_ties)
+/* ---- the M-th largest ---- */
+
+static unsigned bits_to_drop(uint32_t range, uint32_t count)
 {
-    uint32_t key = select_digit(losses, k, 0, 21, 11, &m);
+    unsigned bits = count >= MANY_KEYS ? PARTS_BITS_MAX : PARTS_BITS_MIN, shift = 0;
 
-    key = select_digit(losses, k, key, 10, 11, &m);
-    key = select_digit(losses, k, key, 0, 10, &m);
-    *out_ties = m;
-    return key;
+    while (range >> shift >> bits != 0)
+        shift++;
+    return shift;
 }
 
-struct tally {
-    double sum;
-    struct loss_stats stats;
-};
-
-static void tally_add(struct tally *t, float loss)
+/* Which part holds the rank-th largest (from 1)? The keys are in low..high.
+ * @param rank  becomes the rank within that part */
+static uint32_t find_part(const uint32_t *keys, uint32_t count, uint32_t low, uint32_t high,
+                          unsigned shift, uint32_t *rank)
 {
-    struct loss_stats *s = &t->stats;
+    uint32_t counts[1u << PARTS_BITS_MAX], part = (high - low) >> shift;
 
-    s->min = s->count == 0 || loss < s->min ? loss : s->min;
-    s->max = s->count == 0 || loss > s->max ? loss : s->max;
-    s->count++;
-    t->sum += loss;
+    memset(counts, 0, (part + 1) * sizeof counts[0]);
+    for (uint32_t i = 0; i < count; i++)
+        counts[(keys[i] - low) >> shift]++;
+    for (; counts[part] < *rank; part--)
+        *rank -= counts[part];
+    return part;
 }
 
-static struct loss_stats tally_end(const struct tally *t)
+/* Keep only the keys of a part. @return how many. */
+static uint32_t keep_part(uint32_t *keys, uint32_t count, uint32_t low, unsigned shift,
+                          uint32_t part)
 {
-    struct loss_stats stats = t->stats;
+    uint32_t kept = 0;
 
-    if (stats.count > 0)
-        stats.mean = (float)(t->sum / stats.count);
-    return stats;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t key = keys[i];
+
+        keys[kept] = key;
+        kept += (key - low) >> shift == part;
+    }
+    return kept;
 }
+
+static uint32_t select_of_few(const uint32_t *keys, uint32_t count, uint32_t *rank)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t above = 0, equal = 0;
+
+        for (uint32_t j = 0; j < count; j++) {
+            above += keys[j] > keys[i];
+            equal += keys[j] == keys[i];
+        }
+        if (above < *rank && *rank <= above + equal) {
+            *rank -= above;
+            return keys[i];
+        }
+    }
+    return 0; /* not reached: 1 <= rank <= count */
+}
+
+/* The rank-th largest key (from 1), which lies in low..high. Puts the keys in disorder.
+ * @param rank  becomes how many that equal it belong to the first `rank` */
+static uint32_t select_key(uint32_t *keys, uint32_t count, uint32_t low, uint32_t high,
+                           uint32_t *rank)
+{
+    while (low < high && count > FEW_KEYS) {
+        unsigned shift = bits_to_drop(high - low, count);
+        uint32_t part = find_part(keys, count, low, high, shift, rank);
+
+        count = keep_part(keys, count, low, shift, part);
+        low += part << shift;
+        if ((high - low) >> shift != 0)
+            high = low + ((1u << shift) - 1);
+    }
+    return low < high ? select_of_few(keys, count, rank) : low;
+}
+
+/* ---- the answer ---- */
 
 static uint32_t keep_how_many(const struct selection_policy *policy, uint32_t k, uint32_t finite)
 {
@@ -88,30 +162,71 @@ static uint32_t keep_how_many(const struct selection_policy *policy, uint32_t k,
     return m < finite ? m : finite;
 }
 
+/* Is a key in low..high? What is not finite has keys above or below all others. */
+static uint32_t is_within(uint32_t key, uint32_t low, uint32_t high)
+{
+    return key - low <= high - low;
+}
+
+/* Where the m largest stand: until the ties are used up what equals the threshold, later what is
+ * above it. Each position is written, and the next over it unless it counts. */
+static void write_indices(const float *losses, uint32_t m, uint32_t threshold, uint32_t ties,
+                          uint32_t highest, uint32_t *indices)
+{
+    uint32_t i = 0, count = 0;
+
+    for (; ties > 0; i++) {
+        uint32_t key = sort_key(losses[i]);
+
+        indices[count] = i;
+        count += is_within(key, threshold, highest);
+        ties -= key == threshold;
+    }
+    for (; count < m; i++) {
+        indices[count] = i;
+        count += is_within(sort_key(losses[i]), threshold + 1, highest);
+    }
+}
+
+static double sum_of(const float *losses, const uint32_t *indices, uint32_t count)
+{
+    double sum = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        sum += losses[indices[i]];
+    return sum;
+}
+
+/* The least kept loss. Of zeros it is the first, which may be -0. */
+static float least_kept(const float *losses, uint32_t threshold, const struct selection *s)
+{
+    uint32_t i = 0;
+
+    if (threshold != KEY_OF_ZERO)
+        return float_of(threshold ^ (((threshold >> 31) - 1) | KEY_OF_ZERO));
+    while (losses[s->indices[i]] != 0)
+        i++;
+    return losses[s->indices[i]];
+}
+
 void selection_choose(const struct selection_policy *policy, const float *losses, uint32_t k,
                       struct selection *out)
 {
-    struct tally all = {0}, kept = {0};
-    uint32_t m, ties = 0, threshold = 0;
+    uint32_t *keys = out->indices, lowest, highest, threshold, m, ties;
 
-    for (uint32_t i = 0; i < k; i++)
-        if (isfinite(losses[i]))
-            tally_add(&all, losses[i]);
-    out->all = tally_end(&all);
+    out->all = take_keys(losses, k, keys);
     out->nonfinite_count = k - out->all.count;
-    m = keep_how_many(policy, k, out->all.count);
-    if (m > 0)
-        threshold = select_key(losses, k, m, &ties);
-    out->count = 0;
-    for (uint32_t i = 0; i < k && out->count < m; i++) {
-        uint32_t key = isfinite(losses[i]) ? sort_key(losses[i]) : 0;
-
-        if (!isfinite(losses[i]) || key < threshold || (key == threshold && ties == 0))
-            continue;
-        ties -= key == threshold;
-        out->indices[out->count] = i;
-        out->weights[out->count++] = 1;
-        tally_add(&kept, losses[i]);
-    }
-    out->kept = tally_end(&kept);
+    out->count = m = ties = keep_how_many(policy, k, out->all.count);
+    out->kept = (struct loss_stats){.count = m};
+    if (m == 0)
+        return;
+    lowest = sort_key(out->all.min);
+    highest = sort_key(out->all.max);
+    threshold = select_key(keys, out->all.count, lowest, highest, &ties);
+    write_indices(losses, m, threshold, ties, highest, out->indices);
+    for (uint32_t i = 0; i < m; i++)
+        out->weights[i] = 1;
+    out->kept.mean = (float)(sum_of(losses, out->indices, m) / m);
+    out->kept.min = least_kept(losses, threshold, out);
+    out->kept.max = out->all.max; /* the hardest is kept, and of its equals the first */
 }
