@@ -2,7 +2,7 @@
  *
  * Pure functions over a vector of losses. Indices come out ascending, ties are broken by position,
  * a loss that is NaN or infinite is never selected. The M-th largest is found by counting the bits
- * of the floats (a radix select), not by sorting.
+ * of the floats, not by sorting.
  */
 #ifndef OHEM_SELECTION_H
 #define OHEM_SELECTION_H
@@ -26,7 +26,7 @@ struct selection_policy {
         .rule = SELECTION_TOP, .keep_ratio = 0.5, .min_keep = 1 \
     }
 
-/* Memory is the caller's, room for K each. */
+/* Memory is the caller's, room for K each, and all of it is written to. */
 struct selection {
     uint32_t *indices;
     float *weights; /* s */

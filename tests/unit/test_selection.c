@@ -303,6 +303,37 @@ static void the_largest_batch_is_chosen_as_by_sorting(void **state)
     line_free(&l);
 }
 
+/* Losses with few bits over many octaves and both signs: ties, zeros of both signs, far ranges. */
+static float coarse_loss(uint32_t x, uint32_t octaves)
+{
+    return ldexpf((float)((int)(x >> 16 & 7) - 3), (int)((x >> 20) % octaves) - (int)octaves / 2);
+}
+
+static void batches_of_all_sizes_are_chosen_as_by_sorting(void **state)
+{
+    static const uint32_t octaves[] = {1, 4, 30, 200};
+    static const size_t sizes[] = {1, 2, 11, 12, 13, 100, 256, 1023, 1024, 1025, 4096};
+    struct line l = line_new();
+    uint32_t x = 54321;
+
+    (void)state;
+    l.text = "coarse losses";
+    for (size_t run = 0; run < 20 * 4 * 11; run++) {
+        l.number = run;
+        l.loss_count = sizes[run % 11];
+        for (size_t i = 0; i < l.loss_count; i++) {
+            x = x * 1664525u + 1013904223u;
+            l.losses[i] = coarse_loss(x, octaves[run / 11 % 4]);
+        }
+        x = x * 1664525u + 1013904223u;
+        l.policy = (struct selection_policy){.rule = SELECTION_TOP,
+                                             .keep_count = 1 + (uint32_t)((x >> 8) % l.loss_count)};
+        sort_and_keep(&l, l.policy.keep_count);
+        choose_and_compare(&l);
+    }
+    line_free(&l);
+}
+
 static void the_default_keeps_the_harder_half(void **state)
 {
     struct line l = line_new();
@@ -320,4 +351,5 @@ static void the_default_keeps_the_harder_half(void **state)
 }
 
 TEST_MAIN(TEST(each_line_keeps_what_it_says), TEST(the_largest_batch_is_chosen_as_by_sorting),
+          TEST(batches_of_all_sizes_are_chosen_as_by_sorting),
           TEST(the_default_keeps_the_harder_half))
