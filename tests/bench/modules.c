@@ -11,23 +11,32 @@
 #include "../../daemon/engine/selection.h"
 #include "../../proto/codec.h"
 #include "measure.h"
+#include "quickselect.h"
 #include "serve.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define INSTANCES   1000000u
+#define SMALL       60000u /* instances: the memory of one stays in the L2 cache, nearly */
 #define BATCH       256u
 #define RECORDS     4096u /* reports or codec calls between looks at the clock */
 #define LARGE_BATCH MESSAGE_BATCH_SIZE_MAX
+#define LOSSES      (1u << 20) /* many, so that nothing about them can be learnt by heart */
 
-struct state {
+struct memory {
     struct hardness hardness;
     struct coverage coverage;
-    struct sampler mixed, hard; /* rho 0.5, and nearly 0 */
+};
+
+struct state {
+    struct memory large, small;          /* of INSTANCES, of SMALL */
+    struct sampler mixed, hard, uniform; /* rho 0.5, nearly 0, 1 */
     struct sampler_batch batch;
-    struct selection selection;
+    struct selection selection; /* room for LOSSES */
     struct codec *codec;
-    float *losses; /* [LARGE_BATCH] */
+    float *losses, *scratch; /* [LOSSES] */
+    size_t first_loss;       /* of the next selection */
     uint64_t step, random;
 };
 
@@ -62,28 +71,39 @@ static void make_sampler(struct sampler *s, double rho, uint64_t seed)
         die("out of memory for a sampler");
 }
 
+static void make_memory(struct memory *m, uint32_t n)
+{
+    if (hardness_init(&m->hardness, n, 0.5f) != 0 ||
+        coverage_init(&m->coverage, n, rng_make(1, "bench", RNG_PERMUTATION)) != 0)
+        die("out of memory for %u instances", n);
+}
+
 static void init(struct state *s)
 {
     *s = (struct state){.codec = codec_new(), .random = 1};
-    if (s->codec == NULL || hardness_init(&s->hardness, INSTANCES, 0.5f) != 0 ||
-        coverage_init(&s->coverage, INSTANCES, rng_make(1, "bench", RNG_PERMUTATION)) != 0)
-        die("out of memory for %u instances", INSTANCES);
+    if (s->codec == NULL)
+        die("out of memory for a codec");
+    make_memory(&s->large, INSTANCES);
+    make_memory(&s->small, SMALL);
     make_sampler(&s->mixed, 0.5, 1);
     make_sampler(&s->hard, 1e-9, 2);
+    make_sampler(&s->uniform, 1, 3);
     s->batch.ids = take(BATCH, sizeof *s->batch.ids);
     s->batch.epochs = take(BATCH, sizeof *s->batch.epochs);
     s->batch.probabilities = take(BATCH, sizeof *s->batch.probabilities);
     s->batch.weights = take(BATCH, sizeof *s->batch.weights);
     s->batch.count = BATCH;
-    s->selection.indices = take(LARGE_BATCH, sizeof *s->selection.indices);
-    s->selection.weights = take(LARGE_BATCH, sizeof *s->selection.weights);
-    s->losses = take(LARGE_BATCH, sizeof *s->losses);
-    for (uint32_t i = 0; i < LARGE_BATCH; i++)
+    s->selection.indices = take(LOSSES, sizeof *s->selection.indices);
+    s->selection.weights = take(LOSSES, sizeof *s->selection.weights);
+    s->losses = take(LOSSES, sizeof *s->losses);
+    s->scratch = take(LOSSES, sizeof *s->scratch);
+    for (uint32_t i = 0; i < LOSSES; i++)
         s->losses[i] = next_loss(s);
 }
 
 static void deinit(struct state *s)
 {
+    free(s->scratch);
     free(s->losses);
     free(s->selection.weights);
     free(s->selection.indices);
@@ -91,61 +111,97 @@ static void deinit(struct state *s)
     free(s->batch.probabilities);
     free(s->batch.epochs);
     free(s->batch.ids);
+    sampler_deinit(&s->uniform);
     sampler_deinit(&s->hard);
     sampler_deinit(&s->mixed);
-    coverage_deinit(&s->coverage);
-    hardness_deinit(&s->hardness);
+    coverage_deinit(&s->small.coverage);
+    hardness_deinit(&s->small.hardness);
+    coverage_deinit(&s->large.coverage);
+    hardness_deinit(&s->large.hardness);
     codec_free(s->codec);
 }
 
 /* ---- what is measured: each does some operations and says how many ---- */
 
-static size_t report_random(struct state *s)
+/* As job.c applies a batch. */
+static size_t report_random(struct state *s, struct hardness *h)
 {
+    uint32_t *ids = s->batch.ids;
+
     s->step++;
-    for (uint32_t i = 0; i < RECORDS; i++)
-        hardness_report(&s->hardness, (uint32_t)rng_below(next_random(s), INSTANCES), s->losses[i],
-                        s->step);
-    return RECORDS;
+    for (uint32_t i = 0; i < BATCH; i++)
+        ids[i] = (uint32_t)rng_below(next_random(s), h->n);
+    hardness_fetch_ahead(h, ids, BATCH, 0);
+    for (uint32_t i = 0; i < BATCH; i++) {
+        hardness_fetch_ahead(h, ids, BATCH, i + 1);
+        hardness_report(h, ids[i], s->losses[s->step * BATCH % LOSSES + i], s->step);
+    }
+    return BATCH;
 }
 
-static size_t draw(struct state *s, struct sampler *sampler)
+static size_t report_large(struct state *s)
 {
-    sampler_draw(sampler, &s->hardness, &s->coverage, s->step++, &s->batch);
-    for (uint32_t i = 0; i < s->batch.coverage_count; i++)
-        coverage_settle(&s->coverage,
-                        (struct coverage_slot){.id = s->batch.ids[i], .epoch = s->batch.epochs[i]},
-                        true);
+    return report_random(s, &s->large.hardness);
+}
+
+static size_t report_small(struct state *s)
+{
+    return report_random(s, &s->small.hardness);
+}
+
+static size_t draw(struct state *s, struct sampler *sampler, struct memory *m)
+{
+    sampler_draw(sampler, &m->hardness, &m->coverage, s->step++, &s->batch);
+    coverage_settle_many(&m->coverage, s->batch.epochs, s->batch.coverage_count, true);
     return BATCH;
 }
 
 static size_t draw_mixed(struct state *s)
 {
-    return draw(s, &s->mixed);
+    return draw(s, &s->mixed, &s->large);
 }
 
 static size_t draw_hard(struct state *s)
 {
-    return draw(s, &s->hard);
+    return draw(s, &s->hard, &s->large);
 }
 
-static size_t choose(struct state *s, uint32_t k)
+static size_t draw_mixed_small(struct state *s)
+{
+    return draw(s, &s->mixed, &s->small);
+}
+
+static size_t draw_uniform_small(struct state *s)
+{
+    return draw(s, &s->uniform, &s->small);
+}
+
+static const float *next_losses(struct state *s, uint32_t k)
+{
+    if (s->first_loss + k > LOSSES)
+        s->first_loss = 0;
+    s->first_loss += k;
+    return s->losses + s->first_loss - k;
+}
+
+static void choose(struct state *s, const float *losses, uint32_t k)
 {
     static const struct selection_policy policy = SELECTION_POLICY_DEFAULT;
 
-    selection_choose(&policy, s->losses, k, &s->selection);
+    selection_choose(&policy, losses, k, &s->selection);
     measure_keep(s->selection.count);
-    return 1;
 }
 
 static size_t choose_small(struct state *s)
 {
-    return choose(s, BATCH);
+    choose(s, next_losses(s, BATCH), BATCH);
+    return 1;
 }
 
 static size_t choose_large(struct state *s)
 {
-    return choose(s, LARGE_BATCH);
+    choose(s, next_losses(s, LARGE_BATCH), LARGE_BATCH);
+    return 1;
 }
 
 /* Vectors are lent, so what they hold does not matter: the losses stand for all. */
@@ -200,13 +256,26 @@ struct module {
 };
 
 static const struct module modules[] = {
-    {"hardness_report, N = 10^6, random ids", "ns", report_random},
+    {"hardness_report, N = 10^6, random ids", "ns", report_large},
+    {"hardness_report, N = 60000, random ids", "ns", report_small},
     {"sampler_draw, N = 10^6, rho 0.5", "ns/instance", draw_mixed},
     {"sampler_draw, N = 10^6, hard slots only", "ns/instance", draw_hard},
+    {"sampler_draw, N = 60000, rho 0.5", "ns/instance", draw_mixed_small},
+    {"sampler_draw, N = 60000, rho 1", "ns/instance", draw_uniform_small},
     {"selection_choose, K = 256", "ns", choose_small},
     {"selection_choose, K = 65536", "ns", choose_large},
     {"codec_encode BATCH, K = 256", "ns", encode_batch},
     {"codec_decode LOSS, K = 256", "ns", decode_loss},
+};
+
+static const struct peer {
+    const char *name;
+    uint32_t k;
+} peers[] = {
+    {"selection_choose / quickselect, K = 256", 256},
+    {"selection_choose / quickselect, K = 4096", 4096},
+    {"selection_choose / quickselect, K = 65536", 65536},
+    {"selection_choose / quickselect, K = 10^6", 1000000},
 };
 
 static double time_it(struct state *s, const struct module *m, double seconds)
@@ -222,19 +291,33 @@ static double time_it(struct state *s, const struct module *m, double seconds)
 }
 
 /* The first report of every instance: it fills the memory, so it can be measured once only. */
-static void report_first(struct state *s)
+static double report_first(struct state *s, struct hardness *h)
 {
-    uint64_t began;
-    float *losses = take(INSTANCES, sizeof *losses);
+    uint64_t began = measure_now_ns();
 
-    for (uint32_t id = 0; id < INSTANCES; id++)
-        losses[id] = next_loss(s);
-    began = measure_now_ns();
-    for (uint32_t i = 0; i < INSTANCES; i++)
-        hardness_report(&s->hardness, (uint32_t)(i * UINT64_C(611953) % INSTANCES), losses[i], 0);
-    row_add("hardness_report, N = 10^6, first of each id", "ns",
-            (double)(measure_now_ns() - began) / INSTANCES);
-    free(losses);
+    for (uint32_t i = 0; i < h->n; i++)
+        hardness_report(h, (uint32_t)(i * UINT64_C(611953) % h->n), s->losses[i], 0);
+    return (double)(measure_now_ns() - began) / h->n;
+}
+
+/* Choosing half of k, and what another would have done: a quickselect over a copy, which finds the
+ * threshold alone, without the indices and the statistics. */
+static void compare_selection(struct state *s, const struct peer *p, double seconds)
+{
+    uint64_t ours = 0, theirs = 0;
+
+    while ((double)(ours + theirs) < seconds * 1e9) {
+        const float *losses = next_losses(s, p->k);
+        uint64_t began = measure_now_ns(), between;
+
+        choose(s, losses, p->k);
+        between = measure_now_ns();
+        memcpy(s->scratch, losses, p->k * sizeof *losses);
+        measure_keep((uint64_t)(1024 * quickselect(s->scratch, p->k, p->k / 2)));
+        ours += between - began;
+        theirs += measure_now_ns() - between;
+    }
+    ratio_add(p->name, (double)ours / (double)theirs);
 }
 
 void modules_run(int rounds, double seconds)
@@ -242,9 +325,14 @@ void modules_run(int rounds, double seconds)
     static struct state s;
 
     init(&s);
-    report_first(&s);
-    for (int round = 0; round < rounds; round++)
+    row_add("hardness_report, N = 10^6, first of each id", "ns",
+            report_first(&s, &s.large.hardness));
+    (void)report_first(&s, &s.small.hardness);
+    for (int round = 0; round < rounds; round++) {
         for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++)
             row_add(modules[i].name, modules[i].unit, time_it(&s, &modules[i], seconds));
+        for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++)
+            compare_selection(&s, &peers[i], seconds);
+    }
     deinit(&s);
 }
