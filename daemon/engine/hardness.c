@@ -15,6 +15,9 @@
 #define FETCH_ENTRY_AHEAD 16u
 #define FETCH_CELL_AHEAD  8u
 
+/* gcc 12 takes a function that only prefetches for one without effect, and leaves its call out. */
+#define FETCH static inline __attribute__((always_inline))
+
 int hardness_init(struct hardness *h, uint32_t n, float lambda)
 {
     int rc;
@@ -96,14 +99,14 @@ void hardness_report(struct hardness *h, uint32_t id, float loss, uint64_t step)
 }
 
 /* Its memory and its place in a bag. */
-static void fetch_entry(const struct hardness *h, uint32_t id)
+FETCH void fetch_entry(const struct hardness *h, uint32_t id)
 {
     __builtin_prefetch(&h->entries[id], 1);
     __builtin_prefetch(&h->partition.place[id], 1);
 }
 
 /* Its cell in the bag, which those two tell. */
-static void fetch_cell(const struct hardness *h, uint32_t id)
+FETCH void fetch_cell(const struct hardness *h, uint32_t id)
 {
     const struct hardness_entry *e = &h->entries[id];
 
