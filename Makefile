@@ -39,6 +39,8 @@ PKG_IMPORT := lmdb libarchive zlib
 PKG_CTL    := libcurl jansson
 PKG_TEST   := cmocka
 PKG_DEMO   := openblas
+PKG_BENCH  := $(PKG_CLIENT) lmdb libuv libcurl jansson
+PKG_SLOWFS := fuse3
 # msgpack-c's module is called msgpack in Debian 12 and msgpack-c in newer ones
 MSGPACK := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
 pkg_cflags = $(shell pkg-config --cflags $(subst msgpack,$(MSGPACK),$(1)) 2>/dev/null)
@@ -69,7 +71,7 @@ CTL_SRC    := $(wildcard client/ohemctl*.c)
 IMPORT_SRC := $(wildcard client/import/*.c)
 DEMO_SRC   := $(wildcard client/examples/demo/*.c)
 EXAMPLE_SRC := $(wildcard client/examples/*.c)
-TESTLIB_SRC := $(wildcard tests/lib/*.c)
+TESTLIB_SRC := $(filter-out tests/lib/slowfs.c,$(wildcard tests/lib/*.c))
 UNIT_SRC   := $(wildcard tests/unit/test_*.c tests/property/test_*.c)
 INTEG_SRC  := $(wildcard tests/integration/test_*.c)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
@@ -94,7 +96,8 @@ $(call objs,$(IMPORT_SRC)): PKG = $(PKG_IMPORT)
 $(call objs,$(CTL_SRC)): PKG = $(PKG_CTL)
 $(call objs,$(DEMO_SRC)): PKG = $(PKG_DEMO) zlib
 $(call objs,$(TESTLIB_SRC) $(UNIT_SRC) $(INTEG_SRC)): PKG = $(PKG_TEST) $(PKG_CLIENT) lmdb
-$(call objs,$(BENCH_SRC)): PKG = $(PKG_CLIENT) lmdb libcurl jansson
+$(call objs,tests/lib/slowfs.c): PKG = $(PKG_SLOWFS)
+$(call objs,$(BENCH_SRC)): PKG = $(PKG_BENCH)
 
 $(O)/libproto.a: $(call objs,$(PROTO_SRC))
 $(O)/libengine.a: $(call objs,$(ENGINE_SRC))
@@ -133,15 +136,19 @@ $(UNIT_BIN) $(INTEG_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS) $(O)/libohem.a
 	$(Q)$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $< $(TEST_LIBS) $(O)/libohem.a \
 	  $(call pkg_libs,$(PKG_TEST) $(PKG_DAEMON)) -lm -lpthread
 
+# A slow disk for the tests, as a file system of its own
+$(O)/slowfs: $(call objs,tests/lib/slowfs.c)
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_SLOWFS)) -lpthread
+
 # The failing allocator of tests/lib/alloc.c, for the programs that use it
 ALLOC_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
                  -Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=free
-$(O)/tests/unit/test_alloc: TEST_LDFLAGS = $(ALLOC_LDFLAGS)
+$(O)/tests/unit/test_alloc $(O)/tests/integration/test_steady: TEST_LDFLAGS = $(ALLOC_LDFLAGS)
 # the faults of test_attribution.c sit between the engine's parts
 $(O)/tests/property/test_attribution: TEST_LDFLAGS = -Wl,--wrap=hardness_report
 
 .PHONY: tests check
-tests: all $(UNIT_BIN) $(INTEG_BIN) $(DEMO)
+tests: all $(UNIT_BIN) $(INTEG_BIN) $(DEMO) $(O)/slowfs
 
 CHECK = python3 tests/lib/run.py --build $(BUILD)
 # One flavour when T or SAN is given; else the plain build and every sanitizer (tests/lib/run.py has
@@ -168,7 +175,7 @@ demo: deps-demo
 
 BENCH := $(O)/tests/bench/bench
 $(BENCH): $(call objs,$(BENCH_SRC)) $(O)/libengine.a $(O)/libohem.a
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKG_CLIENT) lmdb libcurl jansson) -lm -lpthread
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKG_BENCH)) -lm -lpthread
 bench: deps-bench
 	@$(MAKE) -s -j2 all $(BENCH)
 	@tests/bench/bench.sh $(O) $(QUICK)
@@ -222,10 +229,10 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libzmq3-dev liblmdb-dev libuv1-dev l
   libsodium-dev libmicrohttpd-dev libjansson-dev libinih-dev libsystemd-dev libarchive-dev \
   zlib1g-dev libcurl4-openssl-dev
 DEPS_DEMO  := $(DEPS_BUILD) libopenblas-dev dataset-fashion-mnist
-DEPS_CHECK := $(DEPS_BUILD) libcmocka-dev valgrind clang libclang-rt-14-dev python3 python3-zmq \
+DEPS_CHECK := $(DEPS_BUILD) libcmocka-dev libfuse3-dev fuse3 valgrind clang libclang-rt-14-dev python3 python3-zmq \
   python3-msgpack python3-numpy python3-lmdb dataset-fashion-mnist libopenblas-dev curl git
-DEPS_BENCH := $(DEPS_BUILD)
-DEPS_LINT  := $(DEPS_BUILD) libcmocka-dev libopenblas-dev clang-format clang-tidy cppcheck shellcheck git
+DEPS_BENCH := $(DEPS_BUILD) python3 python3-numpy python3-lmdb python3-torch
+DEPS_LINT  := $(DEPS_BUILD) libcmocka-dev libfuse3-dev libopenblas-dev clang-format clang-tidy cppcheck shellcheck git
 
 .PHONY: deps-build deps-demo deps-check deps-bench deps-lint
 deps-build: ; @deploy/deps.sh $(DEPS_BUILD)

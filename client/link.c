@@ -4,10 +4,12 @@
 #include "../proto/error.h"
 
 #include <errno.h>
+#include <poll.h>
 
 #define LINGER_MS     1000
 #define HEARTBEAT_MS  10000
-#define PAYLOAD_FRAME 5 /* of a BATCH */
+#define PAYLOAD_FRAME 6 /* of a BATCH */
+#define PART_FRAME    1 /* of a PART */
 
 static int set_option(struct link *l, int option, int value)
 {
@@ -16,6 +18,8 @@ static int set_option(struct link *l, int option, int value)
 
 int link_open(struct link *l, const char *endpoint, struct reason *why)
 {
+    size_t size = sizeof l->descriptor;
+
     l->codec = codec_new();
     if (l->codec == NULL) {
         reason_set(why, "out of memory");
@@ -27,6 +31,7 @@ int link_open(struct link *l, const char *endpoint, struct reason *why)
         reason_set(why, "cannot make a socket: %s", zmq_strerror(zmq_errno()));
         return -OHEM_SYSTEM;
     }
+    (void)zmq_getsockopt(l->socket, ZMQ_FD, &l->descriptor, &size);
     (void)set_option(l, ZMQ_LINGER, LINGER_MS);
     (void)set_option(l, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS);
     (void)set_option(l, ZMQ_IPV6, 1);
@@ -115,9 +120,14 @@ zmq_msg_t *link_payload(struct link *l)
     return &l->parts[PAYLOAD_FRAME];
 }
 
+zmq_msg_t *link_part_payload(struct link *l)
+{
+    return &l->parts[PART_FRAME];
+}
+
 void link_wait(struct link *l, long ms)
 {
-    zmq_pollitem_t item = {.socket = l->socket, .events = ZMQ_POLLIN};
+    struct pollfd p = {.fd = l->descriptor, .events = POLLIN};
 
-    (void)zmq_poll(&item, 1, ms); /* interrupted or not: the caller looks again */
+    (void)poll(&p, 1, (int)ms); /* interrupted or not: the caller looks again */
 }

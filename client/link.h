@@ -15,6 +15,7 @@ struct link {
     struct codec *codec;
     zmq_msg_t parts[MESSAGE_FRAMES_MAX]; /* of the message received last */
     size_t count;
+    int descriptor; /* of the socket, to wait at */
 };
 
 /** @return 0, or -OHEM_NOMEM, -OHEM_SYSTEM, -OHEM_INVALID (the endpoint) with the reason. After a
@@ -34,10 +35,12 @@ void link_send(struct link *l, const struct message *m);
  */
 int link_receive(struct link *l, struct message *out, struct reason *why);
 
-/** The frame that the payload of a received BATCH lies in; may be moved away. */
+/** The frame that the payload of a received BATCH, or PART, lies in; may be moved away. */
 zmq_msg_t *link_payload(struct link *l);
+zmq_msg_t *link_part_payload(struct link *l);
 
-/** Wait until something can be received, or for so long. */
+/** Wait until something can be received, or for so long. Only when link_receive() has just said
+ * that nothing is there, and nothing was sent since: the socket tells of changes only. */
 void link_wait(struct link *l, long ms);
 
 #endif

@@ -12,7 +12,7 @@
  *     ohem_connect(&options, &client);
  *     while (ohem_next(client, 10000, &batch) == 0) {
  *         forward(batch, losses);
- *         ohem_report(batch, losses, 10000, &selection);
+ *         ohem_report(batch, losses, ohem_batch_count(batch), 10000, &selection);
  *         backward(batch, selection);
  *         ohem_release(batch);
  *     }
@@ -46,6 +46,22 @@ struct ohem_client;    /* a connection to a job: one session */
 struct ohem_batch;     /* K instances on lease */
 struct ohem_selection; /* which M of the K to back-propagate */
 
+/* How the records of a batch lie beside each other. */
+enum ohem_layout {
+    OHEM_SCATTERED, /* anywhere: take each with ohem_batch_data(). The fastest on the same host */
+    OHEM_PACKED,    /* one behind the other: with records of one size, a block of K x L bytes */
+    OHEM_ALIGNED64  /* each at an address that is a multiple of 64 */
+};
+
+/* How the records reach the trainer. The library takes the best that the layout and the daemon
+ * allow; whichever it is, all calls work alike. */
+enum ohem_transport {
+    OHEM_AUTO,   /* as an option only: choose */
+    OHEM_INLINE, /* in messages, over ipc:// and tcp:// alike */
+    OHEM_SHM,    /* same host: the daemon copies them into memory that it shares with this client */
+    OHEM_MAP     /* same host, OHEM_SCATTERED only: the data set's own file, mapped; no copy */
+};
+
 /* What to connect to. Start from OHEM_OPTIONS_INIT; what stays 0 or NULL has the default. */
 struct ohem_options {
     size_t struct_bytes;  /* sizeof (struct ohem_options), so that later versions may append */
@@ -58,12 +74,31 @@ struct ohem_options {
     uint32_t rank;        /* of this trainer among those of the job, for logs */
     int connect_timeout_ms; /* 0: 10,000; -1: without end */
     const char *agent;      /* a name for the daemon's log; NULL: the program's */
+    enum ohem_layout layout;
+    enum ohem_transport transport; /* OHEM_AUTO, or the one that it must be: else
+                                      ohem_connect() fails with -OHEM_TRANSPORT */
+    const char *fields; /* what a record consists of, as "label = u8@0, image = u8[28,28]@1":
+                           NAME = TYPE[SHAPE]@BYTE; NULL: as the daemon's operator says */
 };
 
 #define OHEM_OPTIONS_INIT \
     { \
         .struct_bytes = sizeof(struct ohem_options) \
     }
+
+#define OHEM_FIELD_NAME_BYTES_MAX 32
+#define OHEM_FIELD_DIMS_MAX       8
+
+/* A field of every record. */
+struct ohem_field {
+    char name[OHEM_FIELD_NAME_BYTES_MAX + 1];
+    char type[4];        /* u8 i8 u16 i16 u32 i32 u64 i64 f16 f32 f64, little-endian */
+    uint32_t item_bytes; /* of one element */
+    uint32_t dims;       /* 0: a single element */
+    uint64_t shape[OHEM_FIELD_DIMS_MAX];
+    uint64_t offset; /* where in the record it begins; no alignment is promised */
+    uint64_t bytes;  /* item_bytes times the shape */
+};
 
 /* Over the finite losses of a batch, or over the kept; all 0 when there are none. */
 struct ohem_stats {
@@ -87,7 +122,8 @@ OHEM_API const char *ohem_error_name(int error);
  * @param out_client  set on success; end it with ohem_close()
  *
  * @return 0, or one of
- *   -OHEM_INVALID      an option is out of its range
+ *   -OHEM_INVALID      an option is out of its range, or `fields` cannot be read
+ *   -OHEM_TRANSPORT    the transport that was asked for cannot be had
  *   -OHEM_UNREACHABLE  no daemon answered within connect_timeout_ms
  *   -OHEM_NO_JOB       it has no such job
  *   -OHEM_VERSION      it speaks another major version of the protocol
@@ -118,6 +154,23 @@ OHEM_API uint32_t ohem_batch_size(const struct ohem_client *client);
 /** The batches this session may hold at once. */
 OHEM_API uint32_t ohem_credit(const struct ohem_client *client);
 
+/** How this session's batches come: OHEM_INLINE, OHEM_SHM or OHEM_MAP. A batch that does not fit
+ *  its shared slot comes inline all the same; so do all when sharing breaks off. */
+OHEM_API enum ohem_transport ohem_transport(const struct ohem_client *client);
+
+/** "auto", "inline", "shm", "map". Never NULL; lives for ever. */
+OHEM_API const char *ohem_transport_name(enum ohem_transport transport);
+
+/** Why the session's transport is not a better one, in one line; "" if it is the layout's best. */
+OHEM_API const char *ohem_transport_reason(const struct ohem_client *client);
+
+/** The fields of a record: how many, the i-th (NULL beyond the last), the one of that name (NULL:
+ *  none). Lent as long as the client is open. */
+OHEM_API size_t ohem_field_count(const struct ohem_client *client);
+OHEM_API const struct ohem_field *ohem_field_at(const struct ohem_client *client, size_t i);
+OHEM_API const struct ohem_field *ohem_field_find(const struct ohem_client *client,
+                                                  const char *name);
+
 /** The session's number in the daemon's log and status. */
 OHEM_API uint64_t ohem_session(const struct ohem_client *client);
 
@@ -138,6 +191,7 @@ OHEM_API uint64_t ohem_session(const struct ohem_client *client);
  *   -OHEM_MALFORMED    the daemon sent what we cannot read; close
  *   -OHEM_DATASET      the daemon was restarted on another data set (keys, count or record size
  *                      differ): ids no longer mean the same; close
+ *   -OHEM_TRANSPORT    a restarted daemon does not offer the transport that was asked for; close
  *   -OHEM_NO_JOB, -OHEM_INVALID, -OHEM_TOO_LARGE  a restarted daemon refused the session; close
  *   -OHEM_FORKED, -OHEM_NOMEM, -OHEM_SYSTEM
  *
@@ -167,6 +221,16 @@ OHEM_API uint64_t ohem_batch_step(const struct ohem_batch *batch);
 /** The epoch of its first coverage instance, from 0. */
 OHEM_API uint64_t ohem_batch_epoch(const struct ohem_batch *batch);
 
+/**
+ * How stale the batch was when ohem_next() handed it out: the job's reports that were applied after
+ * the batch was drawn, as far as this client knows (from its selections). Read-ahead makes it grow,
+ * `credit` bounds it; the job's max_age bounds what the daemon sends.
+ */
+OHEM_API uint64_t ohem_batch_age(const struct ohem_batch *batch);
+
+/** How this batch came. */
+OHEM_API enum ohem_transport ohem_batch_transport(const struct ohem_batch *batch);
+
 /** How long the lease was when the batch was handed out, in milliseconds. */
 OHEM_API uint64_t ohem_batch_lease_ms(const struct ohem_batch *batch);
 
@@ -178,11 +242,38 @@ OHEM_API uint64_t ohem_batch_lease_ms(const struct ohem_batch *batch);
 OHEM_API const void *ohem_batch_data(const struct ohem_batch *batch, uint32_t i, size_t *out_size);
 
 /**
- * The whole batch as one block of K x record bytes, when all records of the data set have one size.
- * @param out_record_bytes  set to the size of a record (0 when there is no block); may be NULL
- * @return lent until ohem_release(), or NULL when sizes differ
+ * The whole batch as one block, when all records of the data set have one size and the layout is
+ * OHEM_PACKED or OHEM_ALIGNED64.
+ * @param out_stride  set to the bytes from one record to the next (0 when there is no block): the
+ *                    record's size, with OHEM_ALIGNED64 rounded up to 64; may be NULL
+ * @return lent until ohem_release(), or NULL: take the records one by one
  */
-OHEM_API const void *ohem_batch_block(const struct ohem_batch *batch, size_t *out_record_bytes);
+OHEM_API const void *ohem_batch_block(const struct ohem_batch *batch, size_t *out_stride);
+
+/**
+ * A field of the record at position i.
+ * @param field  of ohem_field_find()
+ * @return lent until ohem_release(); NULL if i is not below K or the record ends before the field
+ */
+OHEM_API const void *ohem_batch_field(const struct ohem_batch *batch,
+                                      const struct ohem_field *field, uint32_t i);
+
+/**
+ * A field of all records, as a strided view of the block.
+ * @param out_stride  set to the bytes from one record's field to the next's (0: no view); may be
+ *                    NULL
+ * @return the first record's, lent until ohem_release(), or NULL when ohem_batch_block() is
+ */
+OHEM_API const void *ohem_batch_field_view(const struct ohem_batch *batch,
+                                           const struct ohem_field *field, size_t *out_stride);
+
+/**
+ * Is what was read of the batch's records so far sure to be the data set's? Only OHEM_MAP can say
+ * no: when the daemon has died, nobody keeps a writer from using the file's pages again. The
+ * library looks by itself in ohem_next() and before a report is sent.
+ * @return 0 or -OHEM_STALE: release the batch, its losses mean nothing
+ */
+OHEM_API int ohem_batch_check(const struct ohem_batch *batch);
 
 /**
  * Report the loss of every instance and get the selection.
@@ -200,11 +291,32 @@ OHEM_API const void *ohem_batch_block(const struct ohem_batch *batch, size_t *ou
  *   -OHEM_CONFLICT  this batch was reported before with other losses; the first stay
  *   -OHEM_EXPIRED   the report came too long after the lease's end
  *   -OHEM_TOKEN     the daemon does not know the batch (it was restarted)
+ *   -OHEM_STALE     the records may have been overwritten while they were read
+ *                   (ohem_batch_check()); nothing was sent
  *   -OHEM_FORKED, -OHEM_NOMEM, -OHEM_SYSTEM, -OHEM_MALFORMED
  *   -OHEM_INVALID   the client of this batch is closed
  */
 OHEM_API int ohem_report(struct ohem_batch *batch, const float *losses, size_t count,
                          int timeout_ms, const struct ohem_selection **out_selection);
+
+/**
+ * The first half of ohem_report(): send the losses and do not wait, so that the next batch's
+ * forward pass can begin while the selection is under way. Get it with ohem_selection(); or release
+ * the batch without, when the selection is not wanted: the report counts all the same. A trainer
+ * that submits several batches within a millisecond has a few of them sent together, the last one
+ * with its next call at the latest.
+ * @return 0, or one of -OHEM_COUNT, -OHEM_CONFLICT, -OHEM_TOKEN, -OHEM_STALE, -OHEM_FORKED,
+ *         -OHEM_INVALID, as ohem_report()
+ */
+OHEM_API int ohem_submit(struct ohem_batch *batch, const float *losses, size_t count);
+
+/**
+ * The second half: wait for the answer to ohem_submit().
+ * @param out_selection  lent until ohem_release()
+ * @return as ohem_report(); -OHEM_INVALID also when nothing was submitted
+ */
+OHEM_API int ohem_selection(struct ohem_batch *batch, int timeout_ms,
+                            const struct ohem_selection **out_selection);
 
 /** M, how many to back-propagate; 0 only when no loss was finite. */
 OHEM_API uint32_t ohem_selection_count(const struct ohem_selection *selection);

@@ -155,6 +155,10 @@ static void print_standing(const json_t *j)
     (void)printf("  leases     %.0f open, %.0f returned, %.0f settled\n",
                  real_in(j, "leases", "open"), real_in(j, "leases", "returned"),
                  real_in(j, "leases", "settled"));
+    (void)printf("  staleness  %.2g reports (at most %.0f) when sent, %.2g (%.0f) when reported\n",
+                 real_in(j, "age_sent", "mean_reports"), real_in(j, "age_sent", "max_reports"),
+                 real_in(j, "age_reported", "mean_reports"),
+                 real_in(j, "age_reported", "max_reports"));
     (void)printf("  loss       mean %.4g of %.0f; %.4g of the %.0f kept\n",
                  real_in(report, "all", "mean"), real_in(report, "all", "count"),
                  real_in(report, "kept", "mean"), real_in(report, "kept", "count"));
@@ -192,9 +196,9 @@ static void print_epochs(const json_t *epochs)
 static void print_sessions(const json_t *j)
 {
     static const struct table_column columns[] = {
-        {"SESSION", true},    {"RANK", true},    {"AGENT", false},
-        {"BATCH_SIZE", true}, {"HELD", true},    {"CREDIT", true},
-        {"BATCHES", true},    {"REPORTS", true}, {"IDLE_MS", true}};
+        {"SESSION", true}, {"RANK", true},       {"AGENT", false}, {"TRANSPORT", false},
+        {"LAYOUT", false}, {"BATCH_SIZE", true}, {"HELD", true},   {"CREDIT", true},
+        {"BATCHES", true}, {"REPORTS", true},    {"IDLE_MS", true}};
     static const char *const names[] = {"batch_size", "held",    "credit",
                                         "batches",    "reports", "idle_ms"};
     const json_t *sessions = json_object_get(j, "sessions");
@@ -208,6 +212,8 @@ static void print_sessions(const json_t *j)
         table_add_count(t, json_real_at(s, "number"));
         table_add_count(t, json_real_at(s, "rank"));
         table_add_text(t, json_text_at(s, "agent"));
+        table_add_text(t, json_text_at(s, "transport"));
+        table_add_text(t, json_text_at(s, "layout"));
         for (size_t n = 0; n < LENGTH(names); n++)
             table_add_count(t, json_real_at(s, names[n]));
     }

@@ -6,6 +6,7 @@
 #include "config_table.h"
 
 #include "../proto/error.h"
+#include "../proto/fields.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -193,10 +194,23 @@ static int check_socket_path(const char *key, const char *path, struct reason *w
     return -OHEM_CONFIG;
 }
 
-static int check_sockets(const struct config *c, struct reason *why)
+/* Beside the trainers' socket. Where no name fits, or trainers come over TCP, nothing is shared. */
+static void place_share_socket(struct config *c)
+{
+    size_t size = strlen(c->listen) - strlen("ipc://") + strlen(".share");
+
+    if (c->share_socket[0] == '\0' && strncmp(c->listen, "ipc:///", 7) == 0 &&
+        size <= CONFIG_SOCKET_PATH_MAX)
+        (void)snprintf(c->share_socket, CONFIG_SOCKET_PATH_MAX + 1, "%s.share", c->listen + 6);
+}
+
+static int check_sockets(struct config *c, struct reason *why)
 {
     int rc = check_socket_path("status_socket", c->status_socket, why);
 
+    place_share_socket(c);
+    if (rc == 0)
+        rc = check_socket_path("share_socket", c->share_socket, why);
     if (rc != 0)
         return rc;
     if (strncmp(c->listen, "ipc://", 6) == 0)
@@ -212,6 +226,9 @@ static int check_sockets(const struct config *c, struct reason *why)
 
 static int check_datasets(const struct config *c, struct reason *why)
 {
+    struct fields fields;
+    struct reason bad = {""};
+
     if (c->dataset_count == 0) {
         reason_set(why, "no data set: give --dataset DIR, or a [dataset NAME] with its path");
         return -OHEM_CONFIG;
@@ -219,6 +236,10 @@ static int check_datasets(const struct config *c, struct reason *why)
     for (size_t i = 0; i < c->dataset_count; i++) {
         if (c->datasets[i].path[0] == '\0') {
             reason_set(why, "[dataset %s] path is missing", c->datasets[i].name);
+            return -OHEM_CONFIG;
+        }
+        if (fields_parse(c->datasets[i].fields, 0, &fields, &bad) != 0) {
+            reason_set(why, "[dataset %s] fields: %.300s", c->datasets[i].name, bad.text);
             return -OHEM_CONFIG;
         }
     }
@@ -346,7 +367,7 @@ static int print_default(const struct config_setting *s, FILE *out)
 }
 
 /* Columns of the table, in bytes. */
-#define COLUMN_KEY     19
+#define COLUMN_KEY     20
 #define COLUMN_DEFAULT 25
 #define COLUMN_RANGE   34
 

@@ -8,6 +8,7 @@
 #ifndef OHEMD_CONFIG_H
 #define OHEMD_CONFIG_H
 
+#include "dataset.h"
 #include "engine/job.h"
 #include "log.h"
 
@@ -17,11 +18,21 @@
 #define CONFIG_JOBS_MAX     64
 #define CONFIG_PATH_MAX     4096
 
+/* What clients on the same host may get of a data set, beside inline batches. */
+enum config_share {
+    CONFIG_SHARE_MAP, /* the data file itself, to read; and shm */
+    CONFIG_SHARE_SHM, /* copies of the records of their batches */
+    CONFIG_SHARE_NONE
+};
+
 struct config_dataset {
     char name[MESSAGE_NAME_BYTES_MAX + 1];
     char path[CONFIG_PATH_MAX];                /* LMDB folder, or data file */
     char database[MESSAGE_NAME_BYTES_MAX + 1]; /* named sub-database; "": the main one */
     bool immutable;                            /* nobody writes: open without the lock file */
+    enum config_share share;
+    enum dataset_readahead readahead;
+    char fields[MESSAGE_TEXT_BYTES_MAX + 1]; /* what a record consists of (fields.h), or "" */
 };
 
 struct config_job {
@@ -32,12 +43,16 @@ struct config_job {
 struct config {
     char listen[CONFIG_PATH_MAX];        /* ZeroMQ endpoint for trainers */
     char status_socket[CONFIG_PATH_MAX]; /* path of the Unix socket */
-    uint32_t socket_mode;                /* of both Unix sockets, octal: 0660 */
+    char share_socket[CONFIG_PATH_MAX];  /* likewise; config_check() makes it LISTEN.share if "" */
+    uint32_t socket_mode;                /* of the Unix sockets, octal: 0660 */
     bool insecure_tcp;                   /* allow a tcp:// endpoint */
     enum log_level log_level;
     uint32_t sessions_max;           /* 1..4096, 1024 */
     uint32_t gather_threads;         /* 1..64, 2 */
     uint64_t payload_bytes_max;      /* of one batch, 1..2^30; 2^28 */
+    uint64_t prefetch_bytes_max;     /* of all batches that one session holds; 2^30 */
+    uint64_t slot_bytes_max;         /* of a shared slot, 4096..2^30; 2^26 */
+    uint64_t shm_bytes_max;          /* of all shared slots; 2^31 */
     uint64_t drain_ms;               /* how long SIGTERM waits for reports; 10,000 */
     struct config_dataset *datasets; /* [dataset_count] */
     size_t dataset_count;

@@ -13,6 +13,9 @@ const struct config config_defaults = {
     .sessions_max = 1024,
     .gather_threads = 2,
     .payload_bytes_max = 1u << 28,
+    .prefetch_bytes_max = 1u << 30,
+    .slot_bytes_max = 1u << 26,
+    .shm_bytes_max = 1u << 31,
     .drain_ms = 10000,
 };
 
@@ -50,6 +53,18 @@ static const char *const normalise_words[] = {
     [SAMPLER_NONE] = "none",
     [SAMPLER_NONE + 1] = NULL,
 };
+static const char *const share_words[] = {
+    [CONFIG_SHARE_MAP] = "map",
+    [CONFIG_SHARE_SHM] = "shm",
+    [CONFIG_SHARE_NONE] = "none",
+    [CONFIG_SHARE_NONE + 1] = NULL,
+};
+static const char *const readahead_words[] = {
+    [DATASET_READAHEAD_AUTO] = "auto",
+    [DATASET_READAHEAD_YES] = "yes",
+    [DATASET_READAHEAD_NO] = "no",
+    [DATASET_READAHEAD_NO + 1] = NULL,
+};
 static const char *const select_words[] = {
     [SELECTION_ALL] = "all",
     [SELECTION_TOP] = "top",
@@ -83,8 +98,17 @@ const struct config_setting config_settings[] = {
      .meaning = "what is below this is not written"},
     {DAEMON("payload_bytes_max", payload_bytes_max), WHOLE(U64, 1, MESSAGE_PAYLOAD_BYTES_MAX),
      .unit = "bytes", .meaning = "records of one batch together: K times the largest"},
+    {DAEMON("prefetch_bytes_max", prefetch_bytes_max), WHOLE(U64, 1, UINT64_C(1) << 40),
+     .unit = "bytes", .meaning = "batches of one session together: more credit is not given"},
     {DAEMON("sessions_max", sessions_max), WHOLE(U32, 1, 4096), .unit = "sessions",
      .meaning = "trainers connected at once, of all jobs"},
+    {DAEMON("share_socket", share_socket), .type = CONFIG_PATH, .optional = true,
+     .default_shown = "LISTEN.share",
+     .meaning = "path of the Unix socket where clients get what they may map"},
+    {DAEMON("shm_bytes_max", shm_bytes_max), WHOLE(U64, 0, UINT64_C(1) << 40), .unit = "bytes",
+     .meaning = "shared slots of all sessions together; who comes later gets batches inline"},
+    {DAEMON("slot_bytes_max", slot_bytes_max), WHOLE(U64, 4096, MESSAGE_PAYLOAD_BYTES_MAX),
+     .unit = "bytes", .meaning = "a shared slot; a batch that does not fit goes inline"},
     {DAEMON("socket_mode", socket_mode), WHOLE(MODE, 0, 0777), .unit = "octal",
      .meaning = "who may use the Unix sockets, as file permissions"},
     {DAEMON("status_socket", status_socket), .type = CONFIG_PATH,
@@ -93,10 +117,16 @@ const struct config_setting config_settings[] = {
 
     {DATASET("database", database), .type = CONFIG_TEXT, .default_shown = "(the main one)",
      .meaning = "a named sub-database of the LMDB environment"},
+    {DATASET("fields", fields), .type = CONFIG_TEXT, .default_shown = "(opaque)",
+     .meaning = "what a record consists of: NAME = TYPE[SHAPE]@BYTE, ..."},
     {DATASET("immutable", immutable), .type = CONFIG_BOOL,
      .meaning = "nobody writes to it: open it without the lock file"},
     {DATASET("path", path), .type = CONFIG_PATH, .default_shown = "(needed)",
      .meaning = "an LMDB folder, or a data file"},
+    {DATASET("readahead", readahead), WORD(readahead_words),
+     .meaning = "read a batch's records ahead; auto: when the disk was waited for"},
+    {DATASET("share", share), WORD(share_words),
+     .meaning = "what trainers on this host may map: the data file, copies in slots, or none"},
 
     {JOB("alpha", settings.sampler.alpha), REAL(0, 8), .default_shown = "1, or 0.7 with rank",
      .meaning = "how sharply weight prefers hard instances: its exponent"},
@@ -124,6 +154,8 @@ const struct config_setting config_settings[] = {
      .meaning = "how long after its lease a report still reaches the scores"},
     {JOB("lease_ms", settings.lease_ms), WHOLE(U64, 100, DAY_MS), .unit = "ms",
      .meaning = "how long a trainer may hold a batch without a report"},
+    {JOB("max_age", settings.max_age), WHOLE(U64, 0, UINT32_MAX), .unit = "reports",
+     .meaning = "batches that more reports have overtaken are drawn anew; 0: never"},
     {JOB("min_keep", settings.selection.min_keep), WHOLE(U32, 1, MESSAGE_BATCH_SIZE_MAX),
      .unit = "instances", .meaning = "at least so many are selected"},
     {JOB("normalise", settings.sampler.normalise), WORD(normalise_words),

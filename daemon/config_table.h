@@ -37,6 +37,7 @@ struct config_setting {
     bool above_low;            /* ... but `low` itself when this is set */
     const char *const *words;  /* ends with NULL */
     const char *default_shown; /* where the default is not a constant; else NULL */
+    bool optional;             /* a path that may be empty */
     const char *meaning;
 };
 

@@ -89,7 +89,7 @@ static int parse_text(const struct config_setting *s, const char *text, char *ou
 
     if (rc == 0 && s->type == CONFIG_ENDPOINT)
         rc = check_endpoint(text, must);
-    if (rc == 0 && s->type == CONFIG_PATH && text[0] == '\0') {
+    if (rc == 0 && s->type == CONFIG_PATH && text[0] == '\0' && !s->optional) {
         reason_set(must, "must not be empty");
         rc = -OHEM_CONFIG;
     }
@@ -117,7 +117,7 @@ int config_path_resolve(enum config_type type, const char *folder, char *text, s
     char *path = path_within(type, text);
     size_t size, room, folder_size = strlen(folder);
 
-    if (path == NULL || path[0] == '/')
+    if (path == NULL || path[0] == '/' || path[0] == '\0')
         return 0;
     size = strlen(path);
     room = CONFIG_PATH_MAX - (size_t)(path - text);

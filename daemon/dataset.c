@@ -7,47 +7,28 @@
 #include "dataset.h"
 
 #include "../proto/error.h"
+#include "dataset_env.h"
 #include "engine/rng.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <lmdb.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define CHECKPOINT_STRIDE  256
-#define DATABASES_MAX      128 /* names looked at for "holds named databases: ..." */
-#define NAMES_BYTES_MAX    256 /* of the list in that error */
-#define DATABASES_OPEN_MAX 256 /* of one environment: those, and one of each data set */
-#define PROGRESS_STRIDE    65536
-#define NAME_BYTES_MAX     512
-#define TEXT_OF_(x)        #x
-#define TEXT_OF(x)         TEXT_OF_(x)
-
-/* LMDB's locks are the process's: who opens an environment twice loses the first one's snapshot to
- * the next writer. So data sets that lie in one environment share it.
- */
-struct environment {
-    TAILQ_ENTRY(environment) of_process;
-    unsigned refs;
-    dev_t device; /* which data file it is */
-    ino_t inode;
-    bool immutable;
-    MDB_env *env;
-    MDB_txn *txn;
-};
-
-TAILQ_HEAD(environment_list, environment);
-static struct environment_list environments = TAILQ_HEAD_INITIALIZER(environments);
+#define CHECKPOINT_STRIDE 256
+#define DATABASES_MAX     128 /* names looked at for "holds named databases: ..." */
+#define NAMES_BYTES_MAX   256 /* of the list in that error */
+#define PROGRESS_STRIDE   65536
+#define NAME_BYTES_MAX    512
 
 struct dataset {
     struct environment *in;
@@ -57,133 +38,14 @@ struct dataset {
     struct dataset_record *checkpoints; /* the keys of ids 0, 256, 512, ... */
     uint64_t count, capacity;
     uint64_t bytes, size_min, size_max, fingerprint;
+    struct environment_file file;
+    struct reason no_file; /* why clients cannot map it, or "" */
+    enum dataset_readahead readahead;
+    atomic_uint cold; /* pieces still to be read ahead for, since the disk was waited for */
 };
 
-static int fail(const char *path, const char *doing, int rc, struct reason *why)
-{
-    const char *hint = "";
-
-    if (rc == EACCES)
-        hint = " (the reader must be able to write LMDB's lock file; if nobody ever writes the "
-               "data set, set immutable = yes)";
-    else if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH)
-        hint = " (not an LMDB file of this library's format, " TEXT_OF(
-            MDB_VERSION_MAJOR) "." TEXT_OF(MDB_VERSION_MINOR) ")";
-    reason_set(why, "data set '%s': %s: %s%s", path, doing, mdb_strerror(rc), hint);
-    return rc == ENOMEM || rc == MDB_MAP_FULL ? -OHEM_NOMEM : -OHEM_DATASET;
-}
-
-/* ---- opening -----------------------------------------------------------------------------------
+/* ---- the database ------------------------------------------------------------------------------
  */
-
-/* The data file, looked at before LMDB does: it leaves a lock file beside what it refuses, and its
- * errors for a file that is missing or empty name neither.
- */
-static int check_file(const char *path, bool *out_folder, struct stat *out, struct reason *why)
-{
-    char file[PATH_MAX];
-    struct stat st;
-    int rc = stat(path, &st);
-    bool folder = rc == 0 && S_ISDIR(st.st_mode);
-
-    (void)snprintf(file, sizeof file, "%s%s", path, folder ? "/data.mdb" : "");
-    if (folder)
-        rc = stat(file, &st);
-    if (rc != 0)
-        reason_set(why, "data set '%s': %s", file, strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        reason_set(why, "data set '%s': not a regular file", file);
-    else if (st.st_size == 0)
-        reason_set(why, "data set '%s': the file is empty", file);
-    else {
-        *out_folder = folder;
-        *out = st;
-        return 0;
-    }
-    return -OHEM_DATASET;
-}
-
-static void environment_unref(struct environment *e)
-{
-    if (e == NULL || --e->refs > 0)
-        return;
-    TAILQ_REMOVE(&environments, e, of_process);
-    if (e->txn != NULL)
-        mdb_txn_abort(e->txn);
-    if (e->env != NULL)
-        mdb_env_close(e->env);
-    free(e);
-}
-
-static int environment_new(const struct stat *file, bool immutable, const char *path,
-                           struct environment **out, struct reason *why)
-{
-    struct environment *e = calloc(1, sizeof *e);
-
-    if (e == NULL) {
-        reason_set(why, "data set '%s': no memory", path);
-        return -OHEM_NOMEM;
-    }
-    e->refs = 1;
-    e->device = file->st_dev;
-    e->inode = file->st_ino;
-    e->immutable = immutable;
-    TAILQ_INSERT_TAIL(&environments, e, of_process);
-    *out = e;
-    return 0;
-}
-
-static struct environment *find_environment(const struct stat *file)
-{
-    struct environment *e;
-
-    TAILQ_FOREACH (e, &environments, of_process)
-        if (e->device == file->st_dev && e->inode == file->st_ino)
-            return e;
-    return NULL;
-}
-
-/* One that is open already, by another data set. */
-static int join_environment(struct dataset *d, struct environment *e, const char *path,
-                            bool immutable, struct reason *why)
-{
-    if (e->immutable == immutable) {
-        e->refs++;
-        d->in = e;
-        return 0;
-    }
-    reason_set(why, "data set '%s': another data set lies in it too; give both the same immutable",
-               path);
-    return -OHEM_DATASET;
-}
-
-static int open_environment(struct dataset *d, const char *path, bool immutable, struct reason *why)
-{
-    bool folder = false;
-    struct stat file;
-    struct environment *e;
-    int rc = check_file(path, &folder, &file, why);
-    unsigned flags = MDB_RDONLY | MDB_NOTLS | MDB_NORDAHEAD | (folder ? 0 : MDB_NOSUBDIR) |
-                     (immutable ? MDB_NOLOCK : 0);
-
-    if (rc != 0)
-        return rc;
-    e = find_environment(&file);
-    if (e != NULL)
-        return join_environment(d, e, path, immutable, why);
-    rc = environment_new(&file, immutable, path, &d->in, why);
-    if (rc != 0)
-        return rc;
-    e = d->in;
-    rc = mdb_env_create(&e->env);
-    if (rc == 0)
-        rc = mdb_env_set_maxdbs(e->env, DATABASES_OPEN_MAX);
-    if (rc == 0)
-        rc = mdb_env_open(e->env, path, flags, 0);
-    if (rc == 0)
-        rc = mdb_txn_begin(e->env, NULL, MDB_RDONLY, &e->txn);
-    return rc == 0 ? 0 : fail(path, "cannot open", rc, why);
-}
 
 /* Is the entry of the main database a database itself? Then its name goes on the list. */
 static bool note_database(struct dataset *d, const MDB_val *key, char *names)
@@ -215,7 +77,7 @@ static int refuse_databases(struct dataset *d, const char *path, struct reason *
     int rc = mdb_cursor_open(d->in->txn, d->dbi, &cursor);
 
     if (rc != 0)
-        return fail(path, "cannot read", rc, why);
+        return dataset_env_fail(path, "cannot read", rc, why);
     for (int i = 0; i < DATABASES_MAX && mdb_cursor_get(cursor, &key, NULL, MDB_NEXT) == 0; i++)
         found |= note_database(d, &key, names);
     mdb_cursor_close(cursor);
@@ -240,7 +102,7 @@ static int open_database(struct dataset *d, const char *path, const char *databa
     if (rc == 0)
         rc = mdb_dbi_flags(d->in->txn, d->dbi, &flags);
     if (rc != 0)
-        return fail(path, "cannot open the database", rc, why);
+        return dataset_env_fail(path, "cannot open the database", rc, why);
     if (flags & MDB_DUPSORT) {
         reason_set(why,
                    "data set '%s' keeps several values under a key (MDB_DUPSORT); "
@@ -311,7 +173,7 @@ static int check_length(struct dataset *d, const char *path, const char *databas
     if (rc == 0 && fstat(fd, &st) != 0)
         rc = errno;
     if (rc != 0)
-        return fail(path, "cannot open", rc, why);
+        return dataset_env_fail(path, "cannot open", rc, why);
     whole = ((uint64_t)info.me_last_pgno + 1) * pages.ms_psize;
     size = (uint64_t)st.st_size;
     if (size >= whole || (size % pages.ms_psize == 0 && can_be_read(d, path, database)))
@@ -332,7 +194,7 @@ static int take_index_memory(struct dataset *d, const char *path, struct reason 
     int rc = mdb_stat(d->in->txn, d->dbi, &st);
 
     if (rc != 0)
-        return fail(path, "cannot read", rc, why);
+        return dataset_env_fail(path, "cannot read", rc, why);
     if (st.ms_entries == 0 || st.ms_entries >= DATASET_INSTANCES_MAX) {
         reason_set(why, "data set '%s' has %zu instances; 1 to %u are allowed", path, st.ms_entries,
                    DATASET_INSTANCES_MAX - 1);
@@ -395,8 +257,46 @@ static int scan(struct dataset *d, const char *path, struct reason *why,
         }
     }
     if (rc != MDB_NOTFOUND)
-        return fail(path, "cannot read", rc, why);
+        return dataset_env_fail(path, "cannot read", rc, why);
     return 0;
+}
+
+/* ---- its file ----------------------------------------------------------------------------------
+ */
+
+#define CHECKS 64u /* records compared with the file */
+
+/* Is the record where we say that it is in the file? */
+static bool check_offset(const struct dataset *d, uint64_t id)
+{
+    struct dataset_record r = d->records[id];
+    uint64_t offset = dataset_offset(d, id);
+    char bytes[256];
+    size_t size = r.size < sizeof bytes ? r.size : sizeof bytes;
+
+    return (const char *)r.data >= d->file.base && offset <= d->file.bytes &&
+           r.size <= d->file.bytes - offset &&
+           pread(d->file.fd, bytes, size, (off_t)offset) == (ssize_t)size &&
+           memcmp(bytes, r.data, size) == 0;
+}
+
+/* What a client may map. That it cannot is no error of the data set: there are other ways. */
+static void find_file(struct dataset *d)
+{
+    uint64_t stride = d->count / CHECKS + 1;
+
+    if (dataset_env_file(d->in, d->records[0].data, &d->file, &d->no_file) != 0)
+        return;
+    for (uint64_t id = 0; id < d->count; id++) {
+        const char *end = (const char *)d->records[id].data + d->records[id].size;
+        bool inside = (const char *)d->records[id].data >= d->file.base &&
+                      end <= d->file.base + d->file.bytes;
+
+        if (!inside || (id % stride == 0 && !check_offset(d, id))) {
+            reason_set(&d->no_file, "record %" PRIu64 " is not where its address says", id);
+            return;
+        }
+    }
 }
 
 int dataset_open(const char *path, const char *database, bool immutable, struct dataset **out,
@@ -410,7 +310,7 @@ int dataset_open(const char *path, const char *database, bool immutable, struct 
         return -OHEM_NOMEM;
     }
     d->size_min = UINT64_MAX;
-    rc = open_environment(d, path, immutable, why);
+    rc = dataset_env_open(path, immutable, &d->in, why);
     if (rc == 0)
         rc = check_length(d, path, database, why);
     if (rc == 0)
@@ -418,13 +318,14 @@ int dataset_open(const char *path, const char *database, bool immutable, struct 
     if (rc == 0)
         rc = take_index_memory(d, path, why);
     if (rc == 0 && (rc = mdb_cursor_open(d->in->txn, d->dbi, &d->cursor)) != 0)
-        rc = fail(path, "cannot read", rc, why);
+        rc = dataset_env_fail(path, "cannot read", rc, why);
     if (rc == 0)
         rc = scan(d, path, why, progress_cb, ctx);
     if (rc != 0) {
         dataset_close(d);
         return rc;
     }
+    find_file(d);
     *out = d;
     return 0;
 }
@@ -435,7 +336,7 @@ void dataset_close(struct dataset *d)
         return;
     if (d->cursor != NULL)
         mdb_cursor_close(d->cursor);
-    environment_unref(d->in);
+    dataset_env_unref(d->in);
     free(d->records);
     free(d->checkpoints);
     free(d);
@@ -486,6 +387,91 @@ int dataset_key(const struct dataset *d, uint64_t id, struct dataset_record *out
         return -OHEM_DATASET;
     *out = (struct dataset_record){key.mv_data, key.mv_size};
     return 0;
+}
+
+int dataset_file(const struct dataset *d, struct dataset_file *out, struct reason *why)
+{
+    if (d->no_file.text[0] != '\0') {
+        reason_set(why, "%s", d->no_file.text);
+        return -OHEM_DATASET;
+    }
+    *out = (struct dataset_file){
+        .fd = d->file.fd,
+        .bytes = d->file.bytes,
+        .watch = {d->file.watch[0], d->file.watch[1]},
+        .watch_max = d->file.snapshot + 1,
+        .guarded = !d->in->immutable,
+    };
+    return 0;
+}
+
+uint64_t dataset_offset(const struct dataset *d, uint64_t id)
+{
+    return (uint64_t)((const char *)d->records[id].data - d->file.base);
+}
+
+void dataset_fetch(const struct dataset *d, const uint32_t *ids, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        __builtin_prefetch(&d->records[ids[i]]);
+}
+
+/* ---- reading ahead -----------------------------------------------------------------------------
+ */
+
+#define COLD_PIECES 64u /* read ahead for so many more, once the disk was waited for */
+
+void dataset_read_ahead(const struct dataset *d, const uint32_t *ids, uint32_t count)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct dataset_record r = d->records[ids[i]];
+        uintptr_t from = (uintptr_t)r.data / page * page, to = (uintptr_t)r.data + r.size;
+
+        if (r.size > 0)
+            (void)madvise((void *)from, to - from, MADV_WILLNEED);
+    }
+}
+
+void dataset_read(const struct dataset *d, uint64_t id, void *out)
+{
+    struct dataset_record r = d->records[id];
+    off_t at = d->no_file.text[0] == '\0' ? (off_t)dataset_offset(d, id) : 0;
+    size_t got = 0;
+
+    while (at > 0 && got < r.size) {
+        ssize_t more = pread(d->file.fd, (char *)out + got, r.size - got, at + (off_t)got);
+
+        if (more > 0)
+            got += (size_t)more;
+        else if (more == 0 || errno != EINTR)
+            break;
+    }
+    if (got < r.size) /* the disk refused: the fault will say so, as it does for all records */
+        memcpy((char *)out + got, (const char *)r.data + got, r.size - got);
+}
+
+void dataset_set_readahead(struct dataset *d, enum dataset_readahead mode)
+{
+    d->readahead = mode;
+}
+
+bool dataset_wants_read_ahead(const struct dataset *d)
+{
+    if (d->readahead == DATASET_READAHEAD_AUTO)
+        return atomic_load_explicit(&d->cold, memory_order_relaxed) > 0;
+    return d->readahead == DATASET_READAHEAD_YES;
+}
+
+void dataset_note_faults(struct dataset *d, uint64_t major_faults)
+{
+    unsigned cold = atomic_load_explicit(&d->cold, memory_order_relaxed);
+
+    if (major_faults > 0)
+        atomic_store_explicit(&d->cold, COLD_PIECES, memory_order_relaxed);
+    else if (cold > 0)
+        atomic_store_explicit(&d->cold, cold - 1, memory_order_relaxed);
 }
 
 const char *dataset_library_version(void)

@@ -48,6 +48,48 @@ uint64_t dataset_fingerprint(const struct dataset *d);      /* rolling hash over
 /** id < dataset_count(). */
 struct dataset_record dataset_record(const struct dataset *d, uint64_t id);
 
+/* The data file, as a client may map it (share.h of proto/ says what the watch is for). */
+struct dataset_file {
+    int fd; /* lent, read-only, as long as the data set is open */
+    uint64_t bytes;
+    uint64_t watch[2], watch_max;
+    bool guarded; /* by our read transaction; an immutable data set has none that writers see */
+};
+
+/** @return 0, or -OHEM_DATASET with the reason why it cannot be mapped. */
+int dataset_file(const struct dataset *d, struct dataset_file *out, struct reason *why);
+
+/** Bring the addresses of these records into the cache: they are looked up next. */
+void dataset_fetch(const struct dataset *d, const uint32_t *ids, uint32_t count);
+
+/** Where in the data file a record begins. Needs dataset_file() to succeed. */
+uint64_t dataset_offset(const struct dataset *d, uint64_t id);
+
+/** Tell the kernel that these records will be read soon. Any thread; does not wait for the disk. */
+void dataset_read_ahead(const struct dataset *d, const uint32_t *ids, uint32_t count);
+
+/**
+ * Copy a record by reading the file. A page fault on a cold page may hold the lock of the process's
+ * memory while the disk works, and who allocates then waits as well; reading does not. Any thread.
+ */
+void dataset_read(const struct dataset *d, uint64_t id, void *out);
+
+/* When these two pay. */
+enum dataset_readahead {
+    DATASET_READAHEAD_AUTO, /* when reading had to wait for the disk lately */
+    DATASET_READAHEAD_YES,
+    DATASET_READAHEAD_NO
+};
+
+/** Before threads read. */
+void dataset_set_readahead(struct dataset *d, enum dataset_readahead mode);
+
+/** Is it time for them? Any thread, as the next. */
+bool dataset_wants_read_ahead(const struct dataset *d);
+
+/** A piece of a batch was read, with so many major page faults. */
+void dataset_note_faults(struct dataset *d, uint64_t major_faults);
+
 /** The key of an id, by a short walk. Lent as the record is. @return 0 or -OHEM_DATASET. */
 int dataset_key(const struct dataset *d, uint64_t id, struct dataset_record *out);
 

@@ -1,54 +1,37 @@
-/* loader.c - parcels: filled by the loop, gathered by a thread, carried off by ZeroMQ; see
- * loader.h.
+/* loader.c - parcels: filled by the loop, gathered by threads, carried off by ZeroMQ; see loader.h.
  *
- * A parcel is owned by the loop, then by one work request, then by the loop again, then by the
- * frames that lent its memory: `refs` counts those. Whoever drops the last reference, on whatever
- * thread, only wakes the loop, which takes the parcel back. A peer that does not read keeps its
- * parcels for as long as ZeroMQ holds their frames, so each peer may have only a few under way, and
- * of the memory that all of them may take each peer's first parcel is sure. Buffers are used again
- * and grow to the largest batch: in steady state nothing is allocated here.
+ * The loop holds one reference on a parcel until all of it is sent. Whoever drops the last one, on
+ * whatever thread, does no more, but wakes the loop if it waits for room: else the loop takes the
+ * parcel back when it looks for one. A peer that does not read
+ * keeps its parcels for as long as ZeroMQ holds their frames, so each peer may have only a few
+ * under way, and of the memory that all of them may take each peer's first parcel is sure.
  */
 #include "loader.h"
 
 #include "../proto/error.h"
 #include "engine/map.h"
+#include "parcel.h"
 
 #include <assert.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/queue.h>
-
-struct slot {
-    struct loader_parcel parcel; /* first: a parcel is its slot */
-    struct loader *loader;
-    uv_work_t work;
-    atomic_int refs;
-    bool gathered; /* records are there, not yet handed to ready_cb */
-    uint32_t *ids; /* as the engine has them; the message's are 64 bits wide */
-    unsigned char *vectors, *payload;
-    size_t ids_capacity, vectors_capacity, payload_capacity; /* bytes */
-    TAILQ_ENTRY(slot) entry;                                 /* in one of the loader's lists */
-};
-
-TAILQ_HEAD(slot_list, slot);
 
 struct loader {
-    uv_loop_t *loop;
     uv_async_t returned;
+    struct pool *pool;
+    atomic_bool wanting; /* there was no room: wake the loop when a parcel has left */
     bool closing;
-    loader_ready_cb ready_cb;
+    loader_send_cb send_cb;
     void *ctx;
-    struct slot_list waiting; /* being gathered, or gathered early; in the order of their peers */
-    struct slot_list lent;    /* handed to ready_cb; their frames may be on their way */
-    struct slot_list spare;
+    struct parcel_list waiting; /* being gathered, or gathered early; in the order of their peers */
+    struct parcel_list lent;    /* sent; their frames may be on their way */
+    struct parcel_list spare;
     size_t waiting_count;
     struct map per_peer;              /* parcels waiting or lent, by peer */
     uint64_t busy_bytes, spare_bytes; /* payload memory of those; and of the spare ones */
 };
 
-/* ---- taking parcels and taking them back
- * --------------------------------------------------------*/
+/* ---- taking parcels and taking them back -------------------------------------------------------
+ */
 
 static size_t peer_count(const struct loader *l, uint64_t peer)
 {
@@ -62,62 +45,50 @@ static void set_peer_count(struct loader *l, uint64_t peer, size_t count)
         map_put(&l->per_peer, peer, (void *)(uintptr_t)count);
 }
 
-static void free_slot(struct slot *slot)
+static struct parcel *take_parcel(struct loader *l)
 {
-    free(slot->ids);
-    free(slot->vectors);
-    free(slot->payload);
-    free(slot);
+    struct parcel *p = TAILQ_FIRST(&l->spare);
+
+    if (p == NULL)
+        return parcel_new(l);
+    TAILQ_REMOVE(&l->spare, p, entry);
+    l->spare_bytes -= p->payload_capacity;
+    return p;
 }
 
-static void take_back(struct loader *l, struct slot *slot)
+static void keep_spare(struct loader *l, struct parcel *p)
 {
-    TAILQ_REMOVE(&l->lent, slot, entry);
-    set_peer_count(l, slot->parcel.peer, peer_count(l, slot->parcel.peer) - 1);
-    l->busy_bytes -= slot->payload_capacity;
-    if (l->spare_bytes + slot->payload_capacity > LOADER_BYTES_MAX) {
-        free_slot(slot);
+    if (l->spare_bytes + p->payload_capacity > LOADER_BYTES_MAX) {
+        parcel_free(p);
         return;
     }
-    l->spare_bytes += slot->payload_capacity;
-    TAILQ_INSERT_HEAD(&l->spare, slot, entry); /* the warmest memory goes out first */
+    l->spare_bytes += p->payload_capacity;
+    TAILQ_INSERT_HEAD(&l->spare, p, entry); /* the warmest memory goes out first */
+}
+
+static void take_back(struct loader *l, struct parcel *p)
+{
+    TAILQ_REMOVE(&l->lent, p, entry);
+    set_peer_count(l, p->public.peer, peer_count(l, p->public.peer) - 1);
+    l->busy_bytes -= p->payload_capacity;
+    keep_spare(l, p);
+}
+
+static void take_back_all(struct loader *l)
+{
+    struct parcel *p, *next;
+
+    for (p = TAILQ_FIRST(&l->lent); p != NULL; p = next) {
+        next = TAILQ_NEXT(p, entry);
+        if (atomic_load(&p->refs) == 0)
+            take_back(l, p);
+    }
 }
 
 /* Some frames have left. Other handles of the loop look for room by themselves, after this. */
 static void returned_cb(uv_async_t *async)
 {
-    struct loader *l = async->data;
-    struct slot *slot, *next;
-
-    for (slot = TAILQ_FIRST(&l->lent); slot != NULL; slot = next) {
-        next = TAILQ_NEXT(slot, entry);
-        if (atomic_load_explicit(&slot->refs, memory_order_acquire) == 0)
-            take_back(l, slot);
-    }
-}
-
-int loader_new(uv_loop_t *loop, loader_ready_cb ready_cb, void *ctx, struct loader **out)
-{
-    struct loader *l = calloc(1, sizeof *l);
-
-    if (l == NULL || map_init(&l->per_peer, 0) != 0) {
-        free(l);
-        return -OHEM_NOMEM;
-    }
-    l->loop = loop;
-    l->ready_cb = ready_cb;
-    l->ctx = ctx;
-    TAILQ_INIT(&l->waiting);
-    TAILQ_INIT(&l->lent);
-    TAILQ_INIT(&l->spare);
-    if (uv_async_init(loop, &l->returned, returned_cb) != 0) {
-        map_deinit(&l->per_peer);
-        free(l);
-        return -OHEM_SYSTEM;
-    }
-    l->returned.data = l;
-    *out = l;
-    return 0;
+    take_back_all(async->data);
 }
 
 size_t loader_room(const struct loader *l)
@@ -125,220 +96,202 @@ size_t loader_room(const struct loader *l)
     return LOADER_GATHERS_MAX - l->waiting_count;
 }
 
-bool loader_has_room_for(const struct loader *l, uint64_t peer)
+static bool has_room(struct loader *l, uint64_t peer)
 {
-    size_t count = peer_count(l, peer);
+    size_t count;
 
+    take_back_all(l);
+    count = peer_count(l, peer);
     return count == 0 || (count < LOADER_PER_PEER_MAX && l->busy_bytes < LOADER_BYTES_MAX);
 }
 
-/* Memory of at least so many bytes, with some to spare; the old contents are not kept. */
-static int ensure(void *buffer, size_t *capacity, size_t size)
+/* What leaves between a look that says no and the wish to be woken shows at the second look. */
+bool loader_has_room_for(struct loader *l, uint64_t peer)
 {
-    void **memory = buffer;
-    void *bigger;
-
-    if (size <= *capacity)
-        return 0;
-    if (*capacity > 0)
-        size += size / 8; /* records of many sizes: the next batch may be a little larger */
-    bigger = malloc(size);
-    if (bigger == NULL)
-        return -OHEM_NOMEM;
-    free(*memory);
-    *memory = bigger;
-    *capacity = size;
-    return 0;
-}
-
-static struct slot *take_slot(struct loader *l)
-{
-    struct slot *slot = TAILQ_FIRST(&l->spare);
-
-    if (slot != NULL) {
-        TAILQ_REMOVE(&l->spare, slot, entry);
-        l->spare_bytes -= slot->payload_capacity;
-        return slot;
-    }
-    slot = calloc(1, sizeof *slot);
-    if (slot != NULL) {
-        slot->loader = l;
-        slot->work.data = slot;
-    }
-    return slot;
-}
-
-static uint64_t payload_bytes(const struct dataset *dataset, const uint32_t *ids, uint32_t count)
-{
-    uint64_t bytes = dataset_record_bytes(dataset) * count;
-
-    for (uint32_t i = 0; i < count && dataset_record_bytes(dataset) == 0; i++)
-        bytes += dataset_record(dataset, ids[i]).size;
-    return bytes;
-}
-
-/* Lay the vectors out in the slot's memory, widest first, and fill all but the payload. */
-static void write_vectors(struct slot *slot, const struct lease *lease,
-                          const struct dataset *dataset)
-{
-    struct message_batch *b = &slot->parcel.message.batch;
-    uint32_t k = lease->count;
-    uint64_t *ids = (uint64_t *)(void *)slot->vectors, *offsets = ids + k;
-    float *probabilities = (float *)(void *)(offsets + k + 1), *weights = probabilities + k;
-
-    offsets[0] = 0;
-    for (uint32_t i = 0; i < k; i++) {
-        ids[i] = lease->ids[i];
-        offsets[i + 1] = offsets[i] + dataset_record(dataset, lease->ids[i]).size;
-    }
-    memcpy(slot->ids, lease->ids, k * sizeof *slot->ids);
-    memcpy(probabilities, lease->probabilities, k * sizeof *probabilities);
-    memcpy(weights, lease->weights, k * sizeof *weights);
-    b->ids = (struct vector){ids, k};
-    b->probabilities = (struct vector){probabilities, k};
-    b->weights = (struct vector){weights, k};
-    b->offsets = (struct vector){offsets, k + 1};
-    b->payload = (struct vector){slot->payload, offsets[k]};
-}
-
-static void write_header(struct slot *slot, const struct engine_delivery *d)
-{
-    const struct lease *lease = d->lease;
-
-    slot->parcel.peer = d->peer;
-    slot->parcel.message.type = MESSAGE_BATCH;
-    slot->parcel.message.batch = (struct message_batch){
-        .token = lease->token,
-        .epoch = lease->epoch,
-        .count = lease->count,
-        .coverage_count = lease->coverage_count,
-        .record_bytes = d->dataset->record_bytes,
-        .lease_ms = d->lease_ms,
-    };
-}
-
-/* On a thread of libuv's pool. */
-static void gather_cb(uv_work_t *work)
-{
-    struct slot *slot = work->data;
-    const struct message_batch *b = &slot->parcel.message.batch;
-    const uint64_t *offsets = b->offsets.data;
-    uint64_t began = uv_hrtime();
-
-    for (uint32_t i = 0; i < b->count; i++)
-        memcpy(slot->payload + offsets[i], dataset_record(slot->parcel.dataset, slot->ids[i]).data,
-               offsets[i + 1] - offsets[i]);
-    slot->parcel.gather_ns = uv_hrtime() - began;
-}
-
-/* Must this parcel wait for an earlier one to the same peer? */
-static bool is_early(const struct slot *slot)
-{
-    const struct slot *other = slot;
-
-    while ((other = TAILQ_PREV(other, slot_list, entry)) != NULL)
-        if (other->parcel.peer == slot->parcel.peer)
-            return true;
-    return false;
-}
-
-static struct slot *next_ready(struct loader *l)
-{
-    struct slot *slot;
-
-    TAILQ_FOREACH (slot, &l->waiting, entry)
-        if (slot->gathered && !is_early(slot))
-            return slot;
-    return NULL;
-}
-
-/* Gathers end in any order; a session gets its batches in the order of their steps. */
-static void gathered_cb(uv_work_t *work, int status)
-{
-    struct slot *slot = work->data;
-    struct loader *l = slot->loader;
-
-    (void)status; /* never cancelled */
-    slot->gathered = true;
-    while ((slot = next_ready(l)) != NULL) {
-        TAILQ_REMOVE(&l->waiting, slot, entry);
-        TAILQ_INSERT_TAIL(&l->lent, slot, entry);
-        l->waiting_count--;
-        l->ready_cb(l->ctx, &slot->parcel);
-    }
-}
-
-/* Everything that may fail, before anything is begun. */
-static int prepare_slot(struct loader *l, struct slot *slot, uint64_t bytes, size_t k)
-{
-    int rc = map_reserve(&l->per_peer, l->per_peer.count + 1);
-
-    if (rc == 0)
-        rc = ensure(&slot->ids, &slot->ids_capacity, k * sizeof *slot->ids);
-    if (rc == 0)
-        rc = ensure(&slot->vectors, &slot->vectors_capacity, (2 * k + 1) * 8 + 2 * k * 4);
-    if (rc == 0)
-        rc = ensure(&slot->payload, &slot->payload_capacity, bytes > 0 ? bytes : 1);
-    return rc;
-}
-
-int loader_gather(struct loader *l, const struct engine_delivery *delivery,
-                  const struct dataset *dataset)
-{
-    const struct lease *lease = delivery->lease;
-    struct slot *slot = take_slot(l);
-    int rc;
-
-    if (slot == NULL)
-        return -OHEM_NOMEM;
-    rc = prepare_slot(l, slot, payload_bytes(dataset, lease->ids, lease->count), lease->count);
-    if (rc != 0) {
-        free_slot(slot);
-        return rc;
-    }
-    slot->parcel.dataset = dataset;
-    slot->gathered = false;
-    write_header(slot, delivery);
-    write_vectors(slot, lease, dataset);
-    atomic_store_explicit(&slot->refs, 1, memory_order_relaxed);
-    /* fails for a missing callback only */
-    (void)uv_queue_work(l->loop, &slot->work, gather_cb, gathered_cb);
-    TAILQ_INSERT_TAIL(&l->waiting, slot, entry);
-    l->waiting_count++;
-    l->busy_bytes += slot->payload_capacity;
-    set_peer_count(l, delivery->peer, peer_count(l, delivery->peer) + 1);
-    return 0;
+    if (has_room(l, peer))
+        return true;
+    atomic_store(&l->wanting, true);
+    return has_room(l, peer);
 }
 
 void loader_ref(struct loader_parcel *parcel)
 {
-    struct slot *slot = (struct slot *)parcel;
+    struct parcel *p = (struct parcel *)parcel;
 
-    atomic_fetch_add_explicit(&slot->refs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
 }
 
 void loader_unref(struct loader_parcel *parcel)
 {
-    struct slot *slot = (struct slot *)parcel;
-    struct loader *l = slot->loader;
+    struct parcel *p = (struct parcel *)parcel;
+    struct loader *l = p->loader;
 
-    if (atomic_fetch_sub_explicit(&slot->refs, 1, memory_order_acq_rel) == 1 && !l->closing)
+    if (atomic_fetch_sub(&p->refs, 1) == 1 && !l->closing && atomic_exchange(&l->wanting, false))
         (void)uv_async_send(&l->returned);
+}
+
+/* ---- sending -----------------------------------------------------------------------------------
+ */
+
+/* Must this parcel wait for an earlier one to the same peer? */
+static bool is_early(const struct parcel *p)
+{
+    const struct parcel *other = p;
+
+    while ((other = TAILQ_PREV(other, parcel_list, entry)) != NULL)
+        if (other->public.peer == p->public.peer)
+            return true;
+    return false;
+}
+
+static void send_batch(struct loader *l, struct parcel *p)
+{
+    p->announced = true;
+    l->send_cb(l->ctx, &p->public, &p->public.batch);
+}
+
+static void send_parts(struct loader *l, struct parcel *p)
+{
+    for (uint32_t i = 0; i < p->piece_count; i++) {
+        struct piece *piece = &p->pieces[i];
+        struct message part;
+
+        if (!piece->gathered || piece->sent)
+            continue;
+        piece->sent = true;
+        part = parcel_part(p, piece);
+        if (!p->public.dropped)
+            l->send_cb(l->ctx, &p->public, &part);
+    }
+}
+
+/* Send what of a parcel is there. @return whether that was the last of it */
+static bool send_ready(struct loader *l, struct parcel *p)
+{
+    bool in_parts = p->public.batch.batch.parts > 0;
+
+    if (!p->announced && (p->left == 0 || (in_parts && p->left < p->piece_count)))
+        send_batch(l, p);
+    if (p->announced && in_parts)
+        send_parts(l, p);
+    return p->left == 0;
+}
+
+/* It is sent: the loop's hold on it ends. One that lent nothing is free at once. */
+static void finish(struct loader *l, struct parcel *p)
+{
+    TAILQ_REMOVE(&l->waiting, p, entry);
+    TAILQ_INSERT_TAIL(&l->lent, p, entry);
+    l->waiting_count--;
+    parcel_leave_ring(p);
+    if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
+        take_back(l, p);
+}
+
+/* Gathers end in any order; a session gets its batches in the order of their steps. */
+static void send_all_ready(struct loader *l)
+{
+    struct parcel *p = TAILQ_FIRST(&l->waiting), *next;
+
+    for (; p != NULL; p = next) {
+        next = TAILQ_NEXT(p, entry);
+        if (!is_early(p) && send_ready(l, p))
+            finish(l, p); /* the peer's next parcel stands behind it: this loop comes there */
+    }
+}
+
+/* pool_done_cb */
+static void gathered_cb(void *ctx, struct pool_item *item)
+{
+    struct loader *l = ctx;
+    struct piece *piece = (struct piece *)item;
+
+    piece->gathered = true;
+    piece->parcel->left--;
+    piece->parcel->public.gather_ns += piece->gather_ns;
+    send_all_ready(l);
+}
+
+/* ---- gathering ---------------------------------------------------------------------------------
+ */
+
+int loader_gather(struct loader *l, const struct loader_order *order)
+{
+    struct parcel *p = take_parcel(l);
+    int rc = p != NULL ? map_reserve(&l->per_peer, l->per_peer.count + 1) : -OHEM_NOMEM;
+
+    if (rc == 0)
+        rc = parcel_fill(p, order);
+    if (rc != 0) {
+        parcel_free(p);
+        return rc;
+    }
+    atomic_store_explicit(&p->refs, 1, memory_order_relaxed);
+    TAILQ_INSERT_TAIL(&l->waiting, p, entry);
+    l->waiting_count++;
+    l->busy_bytes += p->payload_capacity;
+    set_peer_count(l, p->public.peer, peer_count(l, p->public.peer) + 1);
+    for (uint32_t i = 0; i < p->piece_count; i++)
+        pool_push(l->pool, &p->pieces[i].item);
+    if (p->piece_count == 0)
+        send_all_ready(l);
+    return 0;
+}
+
+/* ---- making and ending -------------------------------------------------------------------------
+ */
+
+int loader_new(uv_loop_t *loop, uint32_t threads, uint32_t lanes, loader_send_cb send_cb, void *ctx,
+               struct loader **out)
+{
+    struct loader *l = calloc(1, sizeof *l);
+    int rc;
+
+    if (l == NULL || map_init(&l->per_peer, 0) != 0) {
+        free(l);
+        return -OHEM_NOMEM;
+    }
+    l->send_cb = send_cb;
+    l->ctx = ctx;
+    l->returned.data = l;
+    TAILQ_INIT(&l->waiting);
+    TAILQ_INIT(&l->lent);
+    TAILQ_INIT(&l->spare);
+    rc = pool_new(loop, threads, lanes, gathered_cb, l, &l->pool);
+    if (rc != 0)
+        goto err_after_map;
+    rc = uv_async_init(loop, &l->returned, returned_cb) == 0 ? 0 : -OHEM_SYSTEM;
+    if (rc != 0)
+        goto err_after_pool;
+    *out = l;
+    return 0;
+
+err_after_pool:
+    pool_close(l->pool); /* its handle is closed when the loop runs: it stays until then */
+err_after_map:
+    map_deinit(&l->per_peer);
+    free(l);
+    return rc;
 }
 
 void loader_close(struct loader *l)
 {
+    struct parcel *p;
+
     l->closing = true;
+    pool_close(l->pool);
+    TAILQ_FOREACH (p, &l->waiting, entry)
+        parcel_leave_ring(p); /* while the loop can still end rings */
     uv_close((uv_handle_t *)&l->returned, NULL);
 }
 
-static void free_list(struct slot_list *list)
+static void free_list(struct parcel_list *list)
 {
-    struct slot *slot;
+    struct parcel *p;
 
-    while ((slot = TAILQ_FIRST(list)) != NULL) {
-        TAILQ_REMOVE(list, slot, entry);
-        free_slot(slot);
+    while ((p = TAILQ_FIRST(list)) != NULL) {
+        TAILQ_REMOVE(list, p, entry);
+        parcel_free(p);
     }
 }
 
@@ -346,9 +299,10 @@ void loader_free(struct loader *l)
 {
     if (l == NULL)
         return;
-    assert(l->waiting_count == 0);
+    free_list(&l->waiting);
     free_list(&l->lent);
     free_list(&l->spare);
+    pool_free(l->pool);
     map_deinit(&l->per_peer);
     free(l);
 }

@@ -5,6 +5,7 @@
  * what runs on the loop, run it until it is empty, free. Errors become one line and an exit code.
  */
 #include "../proto/error.h"
+#include "../proto/fields.h"
 #include "config.h"
 #include "dataset.h"
 #include "log.h"
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -55,6 +57,29 @@ static void progress_cb(void *ctx, uint64_t done, uint64_t total)
              dataset->name, done, total, total == 0 ? 100.0 : 100.0 * (double)done / (double)total);
 }
 
+/* They were read without knowing how long a record is. */
+static int check_fields(const struct config_dataset *settings, uint64_t record_bytes,
+                        struct reason *why)
+{
+    struct fields fields;
+    struct reason bad = {""};
+
+    if (fields_parse(settings->fields, record_bytes, &fields, &bad) == 0)
+        return 0;
+    reason_set(why, "data set '%s': fields: %.300s", settings->name, bad.text);
+    return -OHEM_CONFIG;
+}
+
+static void warn_if_unmapped(const struct config_dataset *settings, const struct dataset *d)
+{
+    struct dataset_file file;
+    struct reason why = {""};
+
+    if (settings->share == CONFIG_SHARE_MAP && dataset_file(d, &file, &why) != 0)
+        log_warning("dataset", "trainers cannot map the file, they get copies name=%s why=\"%s\"",
+                    settings->name, why.text);
+}
+
 static int open_dataset(struct config_dataset *settings, struct dataset **out, struct reason *why)
 {
     uint64_t began_ns = uv_hrtime();
@@ -63,6 +88,11 @@ static int open_dataset(struct config_dataset *settings, struct dataset **out, s
 
     if (rc != 0)
         return rc;
+    rc = check_fields(settings, dataset_record_bytes(*out), why);
+    if (rc != 0)
+        return rc;
+    dataset_set_readahead(*out, settings->readahead);
+    warn_if_unmapped(settings, *out);
     log_info("dataset",
              "opened name=%s path=\"%s\" instances=%" PRIu64 " bytes=%" PRIu64
              " record_bytes=%" PRIu64 " seconds=%.3f",
@@ -238,29 +268,30 @@ static int make_folders(const struct config *c, struct reason *why)
 
     if (rc == 0 && strncmp(c->listen, "ipc:///", 7) == 0)
         rc = make_folder_of(c->listen + 6, why);
+    if (rc == 0 && c->share_socket[0] != '\0')
+        rc = make_folder_of(c->share_socket, why);
     return rc;
 }
 
-/* The size of libuv's pool is read from the environment, at its first use. */
-static int set_gather_threads(uint32_t threads, struct reason *why)
+/* A session takes up to two descriptors: as many as we may have, not as few as a shell is given. */
+static void raise_descriptor_limit(void)
 {
-    char text[16];
+    struct rlimit limit;
 
-    (void)snprintf(text, sizeof text, "%" PRIu32, threads);
-    if (setenv("UV_THREADPOOL_SIZE", text, 1) == 0)
-        return 0;
-    reason_set(why, "%s", error_text(OHEM_NOMEM));
-    return -OHEM_NOMEM;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warning("main", "the limit of descriptors stays: %s", strerror(errno));
 }
 
 /* From the configuration to an empty machine that could take sockets. */
 static int prepare(struct daemon *d, struct reason *why)
 {
-    int rc = set_gather_threads(d->config.gather_threads, why);
+    int rc = make_folders(&d->config, why);
 
     (void)signal(SIGPIPE, SIG_IGN);
-    if (rc == 0)
-        rc = make_folders(&d->config, why);
+    raise_descriptor_limit();
     if (rc == 0)
         rc = open_datasets(d, why);
     /* between bind() and chmod() a socket must not be more open than after it */

@@ -4,7 +4,7 @@
 #include "../proto/codec.h"
 #include "../proto/error.h"
 #include "dataset.h"
-#include "server.h"
+#include "router.h"
 #include "status.h"
 
 #include <getopt.h>
@@ -62,7 +62,7 @@ static void print_help(void)
 static void print_version(void)
 {
     (void)printf("ohemd %s\n", OHEMD_VERSION);
-    (void)printf("libzmq %s\n", server_library_version());
+    (void)printf("libzmq %s\n", router_library_version());
     (void)printf("lmdb %s\n", dataset_library_version());
     (void)printf("libuv %s\n", uv_version_string());
     (void)printf("msgpack-c %s\n", codec_library_version());

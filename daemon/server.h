@@ -1,8 +1,7 @@
-/* server.h - the trainers' socket on the loop: frames in, frames out. The only one to include
- * zmq.h.
+/* server.h - the engine on the loop: messages in from the router, batches out through the loader.
  *
- * A ROUTER. ZeroMQ's descriptor is edge-triggered, so after every send and receive the socket's
- * events are looked at again; each turn of the loop does a bounded amount of work.
+ * ZeroMQ's descriptor is edge-triggered, so after every send and receive the socket's events are
+ * looked at again; each turn of the loop does a bounded amount of work.
  */
 #ifndef OHEMD_SERVER_H
 #define OHEMD_SERVER_H
@@ -10,14 +9,17 @@
 #include "config.h"
 #include "dataset.h"
 #include "engine/engine.h"
+#include "share.h"
+#include "turns.h"
 
 #include <uv.h>
 
 /* Time spent, for status and the benchmark. */
 struct server_timing {
     uint64_t draw_ns, gather_ns, send_ns, receive_ns; /* gather: sum over the threads */
-    uint64_t turn_ns_max;                             /* the loop's longest turn */
-    uint64_t batches, payload_bytes;
+    struct turns turns;
+    uint64_t batches, payload_bytes;              /* inline and shm: copied by us */
+    uint64_t batches_by_way[MESSAGE_WAY_MAX + 1]; /* sent, by enum message_way */
 };
 
 struct server;
@@ -33,6 +35,7 @@ int server_new(uv_loop_t *loop, const struct config *config, struct dataset *con
 struct engine *server_engine(struct server *s);
 const struct dataset *server_dataset(const struct server *s, uint32_t number);
 const struct server_timing *server_timing(const struct server *s);
+const struct share_counts *server_share_counts(const struct server *s);
 uint64_t server_now_ms(const struct server *s);
 
 /** Hand out nothing more; call done_cb when no batch waits for its report, or after drain_ms. */
@@ -41,8 +44,5 @@ void server_drain(struct server *s, void (*done_cb)(void *ctx), void *ctx);
 /** Stop all that runs on the loop; run the loop until it is empty, then server_free(). */
 void server_close(struct server *s);
 void server_free(struct server *s);
-
-/** ZeroMQ's version, as it says itself. */
-const char *server_library_version(void);
 
 #endif

@@ -108,6 +108,7 @@ static json_t *answer_health(struct request *r)
         }
     }
     return status_json_health(server_engine(s->server), datasets, server_timing(s->server),
+                              server_share_counts(s->server),
                               server_now_ms(s->server) - s->started_ms);
 }
 

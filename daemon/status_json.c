@@ -78,10 +78,24 @@ json_t *status_json_dataset(const struct config_dataset *c, const struct dataset
 
 static json_t *json_timing(const struct server_timing *t)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "draw_ns", count(t->draw_ns),
-                     "gather_ns", count(t->gather_ns), "send_ns", count(t->send_ns), "receive_ns",
-                     count(t->receive_ns), "turn_ns_max", count(t->turn_ns_max), "batches",
-                     count(t->batches), "payload_bytes", count(t->payload_bytes));
+    const struct turns *turns = &t->turns;
+
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "draw_ns",
+        count(t->draw_ns), "gather_ns", count(t->gather_ns), "send_ns", count(t->send_ns),
+        "receive_ns", count(t->receive_ns), "turns", count(turns->count), "turn_ns_p50",
+        count(turns_quantile_ns(turns, 0.5)), "turn_ns_p99", count(turns_quantile_ns(turns, 0.99)),
+        "turn_ns_p999", count(turns_quantile_ns(turns, 0.999)), "turn_ns_max", count(turns->max_ns),
+        "batches", count(t->batches), "payload_bytes", count(t->payload_bytes), "batches_inline",
+        count(t->batches_by_way[WAY_INLINE]), "batches_shm", count(t->batches_by_way[WAY_SHM]),
+        "batches_map", count(t->batches_by_way[WAY_MAP]));
+}
+
+static json_t *json_share(const struct share_counts *c)
+{
+    return json_pack("{s:o, s:o, s:o, s:o}", "fetched", count(c->fetched), "refused",
+                     count(c->refused), "dropped", count(c->dropped), "ring_bytes",
+                     count(c->ring_bytes));
 }
 
 static json_t *json_daemon_counters(const struct metrics_daemon *m)
@@ -100,18 +114,19 @@ err_after_counters:
 }
 
 json_t *status_json_health(const struct engine *e, json_t *datasets,
-                           const struct server_timing *timing, uint64_t uptime_ms)
+                           const struct server_timing *timing, const struct share_counts *share,
+                           uint64_t uptime_ms)
 {
     const struct job *j;
     uint64_t jobs = 0;
 
     TAILQ_FOREACH (j, &e->jobs, of_engine)
         jobs++;
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "status",
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "status",
                      e->draining ? "draining" : "serving", "version", OHEMD_VERSION, "uptime_ms",
                      count(uptime_ms), "jobs", count(jobs), "sessions", count(e->session_count),
                      "datasets", datasets, "counters", json_daemon_counters(&e->metrics), "timing",
-                     json_timing(timing));
+                     json_timing(timing), "share", json_share(share));
 }
 
 /* ---- a job --------------------------------------------------------------------------------------
@@ -144,11 +159,11 @@ static json_t *json_settings(const struct job_settings *s)
     char seed[21];
 
     (void)snprintf(seed, sizeof seed, "%" PRIu64, s->seed);
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seed", seed, "lambda",
-                     real(s->lambda), "batch_size", count(s->batch_size), "credit",
-                     count(s->credit), "lease_ms", count(s->lease_ms), "late_ms", count(s->late_ms),
-                     "policy", json_policy(&s->sampler), "selection",
-                     json_selection(&s->selection));
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seed", seed, "max_age",
+                     count(s->max_age), "lambda", real(s->lambda), "batch_size",
+                     count(s->batch_size), "credit", count(s->credit), "lease_ms",
+                     count(s->lease_ms), "late_ms", count(s->late_ms), "policy",
+                     json_policy(&s->sampler), "selection", json_selection(&s->selection));
 }
 
 static json_t *json_job_counters(const struct metrics_job *m)
@@ -226,9 +241,16 @@ static json_t *json_session(const struct session *s, uint64_t now_ms)
 {
     uint64_t idle_ms = now_ms > s->heard_ms ? now_ms - s->heard_ms : 0;
 
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "number",
+    static const char *const ways[] = {
+        [WAY_INLINE] = "inline", [WAY_SHM] = "shm", [WAY_MAP] = "map"};
+    static const char *const layouts[] = {[RECORDS_SCATTERED] = "scattered",
+                                          [RECORDS_PACKED] = "packed",
+                                          [RECORDS_ALIGNED64] = "aligned64"};
+
+    return json_pack("{s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "number",
                      count(s->number), "rank", count(s->rank), "agent", status_json_text(s->agent),
-                     "batch_size", count(s->batch_size), "credit", count(s->credit), "held",
+                     "transport", ways[s->way], "layout", layouts[s->layout], "batch_size",
+                     count(s->batch_size), "credit", count(s->credit), "held",
                      count(s->credit - s->free_count), "batches", count(s->batches), "reports",
                      count(s->reports), "idle_ms", count(idle_ms), "unreachable",
                      (int)s->unreachable);
@@ -258,6 +280,15 @@ static json_t *json_leases(const struct lease_table *t)
                      count(t->returned_count), "settled", count(t->settled_count));
 }
 
+/* How many reports overtook a batch between its draw and then. */
+static json_t *json_ages(const struct job_ages *a)
+{
+    double mean = a->count > 0 ? (double)a->sum / (double)a->count : 0;
+
+    return json_pack("{s:o, s:o, s:o}", "count", count(a->count), "mean_reports", real(mean),
+                     "max_reports", count(a->max));
+}
+
 /* Where the run stands: what changes with each batch. */
 static json_t *json_progress(const struct job *j)
 {
@@ -275,11 +306,12 @@ json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_m
 {
     json_t *report =
         json_pack("{s:o, s:o}", "all", json_stats(&j->last_all), "kept", json_stats(&j->last_kept));
-    json_t *rest =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings", json_settings(&j->settings),
-                  "leases", json_leases(&j->leases), "counters", json_job_counters(&j->metrics),
-                  "last_report", report, "epochs", json_epochs(&j->coverage), "session_count",
-                  count(j->session_count), "sessions", json_sessions(j, now_ms));
+    json_t *rest = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings", json_settings(&j->settings),
+        "age_sent", json_ages(&j->sent_ages), "age_reported", json_ages(&j->reported_ages),
+        "leases", json_leases(&j->leases), "counters", json_job_counters(&j->metrics),
+        "last_report", report, "epochs", json_epochs(&j->coverage), "session_count",
+        count(j->session_count), "sessions", json_sessions(j, now_ms));
     json_t *progress = json_progress(j);
     json_t *job = json_pack("{s:o, s:o, s:o}", "name", status_json_text(j->settings.name),
                             "dataset", status_json_text(dataset), "instance_count",

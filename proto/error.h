@@ -20,6 +20,7 @@
     X(DATASET, 8, "the data set cannot be used") \
     X(EXISTS, 9, "the target exists already") \
     X(INTERNAL, 10, "a fault of ohemd's own") \
+    X(TRANSPORT, 11, "the transport that was asked for cannot be had") \
     /* the conversation */ \
     X(VERSION, 20, "the two sides speak different major versions of the protocol") \
     X(MALFORMED, 21, "a message cannot be read") \
@@ -33,7 +34,8 @@
     X(FOREIGN, 41, "the batch was handed to another session") \
     X(COUNT, 42, "a report must have one loss for each instance of its batch") \
     X(CONFLICT, 43, "the batch was reported before with other losses") \
-    X(EXPIRED, 44, "the batch was closed long after its lease ended")
+    X(EXPIRED, 44, "the batch was closed long after its lease ended") \
+    X(STALE, 45, "the batch's records may have been overwritten in the data set's file")
 
 enum ohem_error {
     OHEM_OK = 0,

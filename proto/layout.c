@@ -43,6 +43,8 @@ static const struct layout_field hello_fields[] = {
     LIMITED(hello, batch_size, 0, MESSAGE_BATCH_SIZE_MAX),
     LIMITED(hello, credit, 0, MESSAGE_CREDIT_MAX),
     STRING(hello, agent, MESSAGE_AGENT_BYTES_MAX),
+    LIMITED(hello, layout, 0, MESSAGE_RECORDS_MAX),
+    LIMITED(hello, ways, 0, MESSAGE_WAYS_MAX),
 };
 static const struct layout_column hello_columns[] = {
     UNCOUNTED(hello, held, struct token, MESSAGE_CREDIT_MAX * sizeof(struct token),
@@ -62,6 +64,11 @@ static const struct layout_field welcome_fields[] = {
     LIMITED(welcome, batch_size, 1, MESSAGE_BATCH_SIZE_MAX),
     LIMITED(welcome, credit, 1, MESSAGE_CREDIT_MAX),
     ANY_U64(welcome, lease_ms),
+    LIMITED(welcome, layout, 0, MESSAGE_RECORDS_MAX),
+    LIMITED(welcome, way, 0, MESSAGE_WAY_MAX),
+    STRING(welcome, share, MESSAGE_SHARE_BYTES_MAX),
+    FIELD(KEY, welcome, cookie, 0, 0, NULL),
+    STRING(welcome, fields, MESSAGE_TEXT_BYTES_MAX),
 };
 
 static const struct layout_field credit_fields[] = {SESSION_KEY(credit), BATCH_TOKEN(credit)};
@@ -74,12 +81,18 @@ static const struct layout_field batch_fields[] = {
     LIMITED(batch, coverage_count, 0, MESSAGE_BATCH_SIZE_MAX),
     ANY_U64(batch, record_bytes),
     ANY_U64(batch, lease_ms),
+    ANY_U64(batch, lsn),
+    LIMITED(batch, way, 0, MESSAGE_WAY_MAX),
+    LIMITED(batch, slot, 0, MESSAGE_CREDIT_MAX - 1),
+    FIELD(U64, batch, bytes, 0, MESSAGE_PAYLOAD_BYTES_MAX, "MESSAGE_PAYLOAD_BYTES_MAX"),
+    LIMITED(batch, parts, 0, MESSAGE_PARTS_MAX),
 };
 static const struct layout_column batch_columns[] = {
     COUNTED(batch, ids, uint64_t, BATCH_COUNT, 0),
     COUNTED(batch, probabilities, float, BATCH_COUNT, 0),
     COUNTED(batch, weights, float, BATCH_COUNT, 0),
-    COUNTED(batch, offsets, uint64_t, BATCH_COUNT, 1),
+    COUNTED(batch, offsets, uint64_t, BATCH_COUNT, 0),
+    COUNTED(batch, sizes, uint32_t, BATCH_COUNT, 0),
     UNCOUNTED(batch, payload, uint8_t, MESSAGE_PAYLOAD_BYTES_MAX, "MESSAGE_PAYLOAD_BYTES_MAX"),
 };
 
@@ -128,12 +141,24 @@ static const struct layout_field error_fields[] = {
     BATCH_TOKEN(error),
     STRING(error, text, MESSAGE_TEXT_BYTES_MAX),
 };
+static const struct layout_field ready_fields[] = {
+    SESSION_KEY(ready),
+    LIMITED(ready, way, 0, MESSAGE_WAY_MAX),
+};
+static const struct layout_field part_fields[] = {
+    BATCH_TOKEN(part),
+    ANY_U64(part, begin),
+    LIMITED(part, first, 0, MESSAGE_BATCH_SIZE_MAX - 1),
+    LIMITED(part, count, 1, MESSAGE_BATCH_SIZE_MAX),
+};
+static const struct layout_column part_columns[] = {
+    UNCOUNTED(part, payload, uint8_t, MESSAGE_PAYLOAD_BYTES_MAX, "MESSAGE_PAYLOAD_BYTES_MAX"),
+};
 
-/* Record i is payload[offsets[i] .. offsets[i+1]), all of record_bytes if that is not 0. */
-static int check_batch(const struct message *m, struct reason *why)
+/* What the fields of a BATCH say together. */
+static int check_batch_fields(const struct message_batch *b, struct reason *why)
 {
-    const struct message_batch *b = &m->batch;
-    uint64_t end = vector_u64(b->offsets, 0);
+    uint64_t payload = b->way == WAY_INLINE && b->parts == 0 ? b->bytes : 0;
 
     if (b->coverage_count > b->count) {
         reason_set(why,
@@ -141,36 +166,60 @@ static int check_batch(const struct message *m, struct reason *why)
                    b->coverage_count, b->count);
         return -OHEM_MALFORMED;
     }
-    if (end != 0) {
-        reason_set(why, "BATCH: offsets[0] is %" PRIu64 "; the first record begins at 0", end);
+    if (b->parts > b->count || (b->parts > 0 && b->way != WAY_INLINE)) {
+        reason_set(why,
+                   "BATCH: parts is %" PRIu32 "; at most count %" PRIu32
+                   " is allowed, and 0 for way %" PRIu32,
+                   b->parts, b->count, b->way);
         return -OHEM_MALFORMED;
     }
-    for (uint32_t i = 0; i < b->count; i++) {
-        uint64_t begin = end;
-
-        end = vector_u64(b->offsets, i + 1);
-        if (end < begin || end > b->payload.count) {
-            reason_set(why,
-                       "BATCH: offsets[%" PRIu32 "] is %" PRIu64 "; %" PRIu64
-                       "..%zu (the payload's "
-                       "size) is allowed",
-                       i + 1, end, begin, b->payload.count);
-            return -OHEM_MALFORMED;
-        }
-        if (b->record_bytes != 0 && end - begin != b->record_bytes) {
-            reason_set(why,
-                       "BATCH: offsets give record %" PRIu32 " %" PRIu64 " bytes; record_bytes is "
-                       "%" PRIu64,
-                       i, end - begin, b->record_bytes);
-            return -OHEM_MALFORMED;
-        }
+    if (b->way != WAY_SHM && b->slot != 0) {
+        reason_set(
+            why, "BATCH: slot is %" PRIu32 "; 0 is wanted for way %" PRIu32 ", which has no slots",
+            b->slot, b->way);
+        return -OHEM_MALFORMED;
     }
-    if (end != b->payload.count) {
-        reason_set(why, "BATCH: offsets end at %" PRIu64 "; the payload has %zu bytes", end,
-                   b->payload.count);
+    if (b->way == WAY_MAP && b->bytes != 0) {
+        reason_set(why, "BATCH: bytes is %" PRIu64 "; 0 is wanted for map, which has no block",
+                   b->bytes);
+        return -OHEM_MALFORMED;
+    }
+    if (b->payload.count != payload) {
+        reason_set(why,
+                   "BATCH: the payload has %zu bytes; %" PRIu64
+                   " are wanted (bytes, if it is inline and in one piece)",
+                   b->payload.count, payload);
         return -OHEM_MALFORMED;
     }
     return 0;
+}
+
+/* Records lie one behind the other in the block, perhaps with gaps; in a file (map) they lie
+ * anywhere, and the reader checks them against the file. */
+static int check_batch(const struct message *m, struct reason *why)
+{
+    const struct message_batch *b = &m->batch;
+    uint64_t end = 0;
+    int rc = check_batch_fields(b, why);
+
+    for (uint32_t i = 0; i < b->count && rc == 0; i++) {
+        uint64_t begin = vector_u64(b->offsets, i), size = vector_u32(b->sizes, i);
+
+        if (b->record_bytes != 0 && size != b->record_bytes) {
+            reason_set(why, "BATCH: sizes[%" PRIu32 "] is %" PRIu64 "; record_bytes is %" PRIu64, i,
+                       size, b->record_bytes);
+            rc = -OHEM_MALFORMED;
+        } else if (b->way != WAY_MAP &&
+                   (begin < end || begin > b->bytes || size > b->bytes - begin)) {
+            reason_set(why,
+                       "BATCH: record %" PRIu32 " lies at %" PRIu64 " with %" PRIu64
+                       " bytes; %" PRIu64 "..%" PRIu64 " (bytes) is allowed",
+                       i, begin, size, end, b->bytes);
+            rc = -OHEM_MALFORMED;
+        }
+        end = begin + size;
+    }
+    return rc;
 }
 
 /* Indices ascend and lie below K, which is the finite losses and the others. */
@@ -185,6 +234,13 @@ static int check_selection(const struct message *m, struct reason *why)
                    "SELECTION: kept.count is %" PRIu32 "; at most all.count %" PRIu32 " is allowed",
                    s->kept.count, s->all.count);
         return -OHEM_MALFORMED;
+    }
+    if (batch_size > MESSAGE_BATCH_SIZE_MAX) {
+        reason_set(why,
+                   "SELECTION: all.count and nonfinite_count are %" PRIu64
+                   "; at most %u (MESSAGE_BATCH_SIZE_MAX) is allowed",
+                   batch_size, MESSAGE_BATCH_SIZE_MAX);
+        return -OHEM_TOO_LARGE;
     }
     for (uint32_t i = 0; i < s->kept.count; i++) {
         uint32_t index = vector_u32(s->indices, i);
@@ -216,6 +272,8 @@ static const struct layout layouts[] = {
     {.type = MESSAGE_PONG, FIELDS(pong)},
     {.type = MESSAGE_BYE, FIELDS(bye)},
     {.type = MESSAGE_ERROR, FIELDS(error)},
+    {.type = MESSAGE_READY, FIELDS(ready)},
+    {.type = MESSAGE_PART, FIELDS(part), COLUMNS(part)},
 };
 
 /* The types are numbered from 1 without a gap, and the table is in their order. */

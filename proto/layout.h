@@ -45,7 +45,8 @@ struct layout {
     const struct layout_field *fields; /* in the order of the wire, behind the type */
     const struct layout_column *columns;
     size_t field_count, column_count;
-    /** What the table cannot say, once all is read; NULL: nothing. @return 0 or -OHEM_MALFORMED */
+    /** What the table cannot say, once all is read; NULL: nothing. @return 0,
+     *  -OHEM_MALFORMED or -OHEM_TOO_LARGE */
     int (*check)(const struct message *m, struct reason *why);
     enum message_type type;
     bool versioned; /* its first fields are major and minor, in every version of the protocol */

@@ -21,7 +21,7 @@
 #endif
 
 #define PROTO_MAJOR 0 /* another major is refused; 0 until the first release */
-#define PROTO_MINOR 1 /* a newer minor is accepted */
+#define PROTO_MINOR 2 /* a newer minor is accepted */
 
 /* Limits of the wire. Both sides refuse what is over them, by name. */
 #define MESSAGE_HEADER_BYTES_MAX    1024u
@@ -36,6 +36,8 @@
 #define MESSAGE_NAME_BYTES_MAX      64u /* a job's name */
 #define MESSAGE_AGENT_BYTES_MAX     64u /* the client's name for logs */
 #define MESSAGE_TEXT_BYTES_MAX      480u
+#define MESSAGE_SHARE_BYTES_MAX     107u /* the path of a Unix socket */
+#define MESSAGE_PARTS_MAX           128u /* PARTs that one batch's records come in */
 
 /* X(NAME, number): the message types */
 #define MESSAGE_TYPES(X) \
@@ -48,13 +50,33 @@
     X(PING, 7) \
     X(PONG, 8) \
     X(BYE, 9) \
-    X(ERROR, 10)
+    X(ERROR, 10) \
+    X(READY, 11) \
+    X(PART, 12)
 
 enum message_type {
 #define MESSAGE_ENUM(name, number) MESSAGE_##name = (number),
     MESSAGE_TYPES(MESSAGE_ENUM)
 #undef MESSAGE_ENUM
 };
+
+/* How the records of a batch reach the trainer. */
+enum message_way {
+    WAY_INLINE, /* in the messages */
+    WAY_SHM,    /* in a slot of memory that the daemon shares with the session */
+    WAY_MAP     /* they stay in the data set's file, which the client has mapped */
+};
+#define MESSAGE_WAY_MAX  2u
+#define MESSAGE_WAYS_MAX 7u /* a set of them: sum of 1 << way */
+
+/* How the records of a batch lie beside each other. */
+enum message_records {
+    RECORDS_SCATTERED, /* anywhere */
+    RECORDS_PACKED,    /* one behind the other */
+    RECORDS_ALIGNED64  /* each at a multiple of 64 bytes */
+};
+#define MESSAGE_RECORDS_MAX 2u
+#define MESSAGE_ALIGNMENT   64u
 
 /* What a batch is handed out under: its step in the job and a keyed hash over whom it was given to.
  */
@@ -82,6 +104,8 @@ struct message_hello {
     uint32_t batch_size; /* K; 0: the job's own */
     uint32_t credit;     /* batches held at once; 0: the job's own */
     char agent[MESSAGE_AGENT_BYTES_MAX + 1];
+    uint32_t layout;    /* enum message_records */
+    uint32_t ways;      /* those that the client can take, sum of 1 << enum message_way */
     struct vector held; /* 16-byte tokens of the batches that the client has and has not released */
 };
 
@@ -97,6 +121,11 @@ struct message_welcome {
     uint64_t generation;       /* of the data set */
     uint32_t batch_size, credit;
     uint64_t lease_ms;
+    uint32_t layout; /* as asked for */
+    uint32_t way;    /* how batches will come; not inline: after READY only */
+    char share[MESSAGE_SHARE_BYTES_MAX + 1]; /* the Unix socket that hands out what to map, or "" */
+    struct session_key cookie; /* to be shown there, once; zeros when there is nothing to fetch */
+    char fields[MESSAGE_TEXT_BYTES_MAX + 1]; /* what a record consists of (fields.h), or "" */
 };
 
 /* client -> daemon: the batch's slot is free again, fill it. Acknowledges the batch's SELECTION. */
@@ -113,11 +142,31 @@ struct message_batch {
     uint32_t coverage_count;
     uint64_t record_bytes; /* as in WELCOME */
     uint64_t lease_ms;
+    uint64_t lsn;                /* the last report that its draw knew of */
+    uint32_t way;                /* enum message_way */
+    uint32_t slot;               /* shm: which slot of the ring */
+    uint64_t bytes;              /* of the block that the records lie in; map: 0 */
+    uint32_t parts;              /* inline: PARTs that follow with the block; 0: it is `payload` */
     struct vector ids;           /* u64[K] */
     struct vector probabilities; /* f32[K] */
     struct vector weights;       /* f32[K] */
-    struct vector offsets;       /* u64[K+1]; record i is payload[offsets[i] .. offsets[i+1]) */
-    struct vector payload;       /* bytes */
+    struct vector offsets;       /* u64[K] where each record begins in the block, or in the file */
+    struct vector sizes;         /* u32[K] bytes of each record */
+    struct vector payload;       /* the block, when it comes inline and in one piece; else empty */
+};
+
+/* daemon -> client: a piece of a batch's block; its BATCH came before. */
+struct message_part {
+    struct token token;
+    uint64_t begin;        /* where in the block the piece lies */
+    uint32_t first, count; /* the records that lie in it, whole: first .. first + count - 1 */
+    struct vector payload; /* bytes */
+};
+
+/* client -> daemon: what WELCOME offered is mapped, or cannot be: send batches by this way. */
+struct message_ready {
+    struct session_key key;
+    uint32_t way; /* the one offered, or inline */
 };
 
 /* client -> daemon: the losses of a batch, in its order. */
@@ -188,6 +237,8 @@ struct message {
         struct message_pong pong;
         struct message_bye bye;
         struct message_error error;
+        struct message_ready ready;
+        struct message_part part;
     };
 };
 

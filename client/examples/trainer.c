@@ -24,16 +24,17 @@ static int train(struct ohem_batch *batch, float *model, float *logits, float *l
 {
     const struct ohem_selection *kept;
     size_t size, k = ohem_batch_count(batch);
-    const unsigned char *records = ohem_batch_block(batch, &size);
 
-    for (size_t i = 0; i < k; i++) {
-        float z = logits[i] = logit(model, records + i * size, size);
-        losses[i] = fmaxf(z, 0) + log1pf(expf(-fabsf(z))) - (records[i * size] ? z : 0);
+    for (uint32_t i = 0; i < k; i++) {
+        const unsigned char *record = ohem_batch_data(batch, i, &size);
+        float z = logits[i] = logit(model, record, size);
+
+        losses[i] = fmaxf(z, 0) + log1pf(expf(-fabsf(z))) - (record[0] ? z : 0);
     }
     int rc = ohem_report(batch, losses, k, TIMEOUT_MS, &kept);
     for (size_t j = 0; rc == 0 && j < ohem_selection_count(kept); j++) {
-        size_t i = ohem_selection_indices(kept)[j];
-        const unsigned char *record = records + i * size;
+        uint32_t i = ohem_selection_indices(kept)[j];
+        const unsigned char *record = ohem_batch_data(batch, i, &size);
         float weight = ohem_batch_weights(batch)[i] * ohem_selection_weights(kept)[j];
         float error = 1 / (1 + expf(-logits[i])) - (record[0] ? 1.0f : 0.0f);
         float step = rate * weight * error / (float)ohem_selection_count(kept);

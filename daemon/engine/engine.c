@@ -3,7 +3,7 @@
  * Finds the session of a message by its key, hands the message to the session's job, and answers.
  * A session with a free slot stands in the hungry queue; engine_work() serves the queue in turn.
  */
-#include "engine.h"
+#include "engine_inner.h"
 
 #include "../../proto/error.h"
 
@@ -62,7 +62,7 @@ struct job *engine_find_job(const struct engine *e, const char *name)
 /* ---- answers -----------------------------------------------------------------------------------
  */
 
-static int send(struct engine *e, uint64_t peer, const struct message *m)
+int engine_send(struct engine *e, uint64_t peer, const struct message *m)
 {
     int rc = e->out.send(e->out.ctx, peer, m);
 
@@ -80,42 +80,20 @@ static void answer_error(struct engine *e, uint64_t peer, uint32_t about, struct
     m.error.about = about;
     m.error.token = token;
     (void)snprintf(m.error.text, sizeof m.error.text, "%.*s", (int)sizeof m.error.text - 1, why);
-    (void)send(e, peer, &m);
+    (void)engine_send(e, peer, &m);
 }
 
-static void refuse(struct engine *e, uint64_t peer, uint32_t about, struct token token, int code,
+void engine_refuse(struct engine *e, uint64_t peer, uint32_t about, struct token token, int code,
                    const char *why)
 {
     e->metrics.messages_refused++;
     answer_error(e, peer, about, token, code, why);
 }
 
-static void tell(struct engine *e, const struct session *s, const char *what, const char *detail)
+void engine_tell(struct engine *e, const struct session *s, const char *what, const char *detail)
 {
     if (e->out.event != NULL)
         e->out.event(e->out.ctx, s, what, detail);
-}
-
-static void answer_welcome(struct engine *e, const struct session *s)
-{
-    const struct job *j = s->job;
-    struct message m = {.type = MESSAGE_WELCOME};
-
-    m.welcome = (struct message_welcome){
-        .major = PROTO_MAJOR,
-        .minor = PROTO_MINOR,
-        .boot = e->settings.boot,
-        .session = s->number,
-        .instance_count = j->settings.dataset.instance_count,
-        .record_bytes = j->settings.dataset.record_bytes,
-        .record_bytes_max = j->settings.dataset.record_bytes_max,
-        .generation = j->settings.dataset.generation,
-        .batch_size = s->batch_size,
-        .credit = s->credit,
-        .lease_ms = j->settings.lease_ms,
-    };
-    memcpy(m.welcome.job, j->settings.name, sizeof m.welcome.job);
-    (void)send(e, s->peer, &m);
 }
 
 static void answer_selection(struct engine *e, const struct session *s, const struct lease *l,
@@ -135,7 +113,7 @@ static void answer_selection(struct engine *e, const struct session *s, const st
         .indices = {.data = a->selection.indices, .count = a->selection.count},
         .weights = {.data = a->selection.weights, .count = a->selection.count},
     };
-    (void)send(e, s->peer, &m);
+    (void)engine_send(e, s->peer, &m);
 }
 
 static void answer_pong(struct engine *e, const struct session *s, uint64_t nonce)
@@ -144,7 +122,7 @@ static void answer_pong(struct engine *e, const struct session *s, uint64_t nonc
 
     m.pong.nonce = nonce;
     m.pong.boot = e->settings.boot;
-    (void)send(e, s->peer, &m);
+    (void)engine_send(e, s->peer, &m);
 }
 
 static int answer_bye(struct engine *e, uint64_t peer, const struct session_key *key,
@@ -154,15 +132,16 @@ static int answer_bye(struct engine *e, uint64_t peer, const struct session_key 
 
     m.bye.key = *key;
     (void)snprintf(m.bye.text, sizeof m.bye.text, "%s", text);
-    return send(e, peer, &m);
+    return engine_send(e, peer, &m);
 }
 
 /* ---- who is served -----------------------------------------------------------------------------
  */
 
-static void feed(struct engine *e, struct session *s)
+void engine_feed(struct engine *e, struct session *s)
 {
-    bool wants = !s->unreachable && (s->unsent_count > 0 || (s->free_count > 0 && !e->draining));
+    bool wants =
+        s->ready && !s->unreachable && (s->unsent_count > 0 || (s->free_count > 0 && !e->draining));
 
     if (wants == s->hungry)
         return;
@@ -173,9 +152,11 @@ static void feed(struct engine *e, struct session *s)
         TAILQ_REMOVE(&e->hungry, s, hungry_queue);
 }
 
-static void end_session(struct engine *e, struct session *s, const char *what)
+void engine_end_session(struct engine *e, struct session *s, const char *what)
 {
-    tell(e, s, what, "");
+    engine_tell(e, s, what, "");
+    if (e->out.ended != NULL)
+        e->out.ended(e->out.ctx, s);
     if (s->hungry)
         TAILQ_REMOVE(&e->hungry, s, hungry_queue);
     map_remove(&e->by_key, session_key_hash(&s->key));
@@ -184,7 +165,7 @@ static void end_session(struct engine *e, struct session *s, const char *what)
 }
 
 /* Do something for each session; it may end the session. */
-static void each_session(struct engine *e, uint64_t now_ms,
+void engine_each_session(struct engine *e, uint64_t now_ms,
                          void (*visit)(struct engine *e, struct session *s, uint64_t now_ms))
 {
     struct job *j;
@@ -197,180 +178,6 @@ static void each_session(struct engine *e, uint64_t now_ms,
         }
 }
 
-/* ---- HELLO -------------------------------------------------------------------------------------
- */
-
-static bool is_held(struct vector held, struct token token)
-{
-    for (size_t i = 0; i < held.count; i++)
-        if (token_equal(vector_token(held, i), token))
-            return true;
-    return false;
-}
-
-/* An open batch that did not arrive. */
-static void mark_unsent(struct session *s, struct lease *l)
-{
-    if (l == NULL || l->state != LEASE_OPEN || l->unsent)
-        return;
-    l->unsent = true;
-    s->unsent_count++;
-}
-
-/* The client says what it holds. What it lacks is sent again if nobody reported it; what it has
- * been answered for and gave back (the CREDIT got lost) is free. */
-static void reconcile(struct session *s, struct vector held)
-{
-    struct reason why;
-
-    for (uint32_t i = 0; i < s->credit; i++) {
-        struct lease *l = &s->slots[i];
-
-        if (l->state == LEASE_FREE || is_held(held, l->token))
-            continue;
-        if (l->state == LEASE_OPEN)
-            mark_unsent(s, l);
-        else
-            (void)job_release(s->job, s, l->token, &why);
-    }
-}
-
-static int check_same(const struct session *s, const struct message_hello *hello,
-                      struct reason *why)
-{
-    bool same = strcmp(s->job->settings.name, hello->job) == 0 && hello->rank == s->rank &&
-                (hello->batch_size == 0 || hello->batch_size == s->batch_size) &&
-                (hello->credit == 0 || hello->credit == s->credit);
-
-    if (same)
-        return 0;
-    reason_set(why,
-               "the session is one of job '%s' with rank %u, batch size %u and credit %u; "
-               "a session cannot change them",
-               s->job->settings.name, s->rank, s->batch_size, s->credit);
-    return -OHEM_INVALID;
-}
-
-static void resume(struct engine *e, uint64_t peer, struct session *s,
-                   const struct message_hello *hello, uint64_t now_ms)
-{
-    /* over a connection that still stands nothing was lost: what is under way will arrive */
-    bool lost = peer != s->peer || s->unreachable;
-    struct reason why;
-    int rc = check_same(s, hello, &why);
-
-    if (rc != 0) {
-        refuse(e, peer, MESSAGE_HELLO, (struct token){0}, rc, why.text);
-        return;
-    }
-    s->peer = peer;
-    s->unreachable = false;
-    job_heard(s->job, s, now_ms);
-    s->job->metrics.sessions_resumed++;
-    answer_welcome(e, s);
-    if (lost)
-        reconcile(s, hello->held);
-    feed(e, s);
-    tell(e, s, "resumed", "");
-}
-
-/* Which jobs there are, as many as fit. */
-static void explain_no_job(const struct engine *e, const char *name, struct reason *why)
-{
-    const struct job *j;
-    char names[REASON_BYTES_MAX / 2] = "";
-
-    TAILQ_FOREACH (j, &e->jobs, of_engine)
-        if (strlen(names) + strlen(j->settings.name) + 3 < sizeof names) {
-            strcat(names, names[0] != '\0' ? ", " : "");
-            strcat(names, j->settings.name);
-        }
-    reason_set(why, "there is no job '%s'; there are: %s", name, names);
-}
-
-static int check_hello(const struct engine *e, const struct message_hello *hello,
-                       struct job **out_job, struct reason *why)
-{
-    struct job *j = engine_find_job(e, hello->job);
-    uint64_t bytes;
-
-    if (e->draining) {
-        reason_set(why, "the daemon is going down");
-        return -OHEM_DRAINING;
-    }
-    if (j == NULL) {
-        explain_no_job(e, hello->job, why);
-        return -OHEM_NO_JOB;
-    }
-    if (e->session_count >= e->settings.sessions_max) {
-        reason_set(why, "all %u sessions are taken (sessions_max)", e->settings.sessions_max);
-        return -OHEM_LIMIT;
-    }
-    bytes = j->settings.dataset.record_bytes_max * job_batch_size(j, hello->batch_size);
-    if (bytes > e->settings.payload_bytes_max) {
-        reason_set(why,
-                   "a batch may take %" PRIu64 " bytes, over the limit of %" PRIu64
-                   " (payload_bytes_max)",
-                   bytes, e->settings.payload_bytes_max);
-        return -OHEM_TOO_LARGE;
-    }
-    *out_job = j;
-    return 0;
-}
-
-/* A session that is silent and whose peer is gone holds its limits for nothing: end it. */
-static void end_if_gone(struct engine *e, struct session *s, uint64_t now_ms)
-{
-    struct message m = {.type = MESSAGE_PONG};
-
-    m.pong.boot = e->settings.boot;
-    if (s->heard_ms + ENGINE_SILENT_MS <= now_ms && send(e, s->peer, &m) != 0)
-        end_session(e, s, "gone");
-}
-
-/* Let a trainer in, or say why not. */
-static int join(struct engine *e, uint64_t peer, const struct message_hello *hello, uint64_t now_ms,
-                struct session **out, struct reason *why)
-{
-    struct job *j = NULL;
-    int rc = check_hello(e, hello, &j, why);
-
-    if (rc != 0)
-        return rc;
-    return job_join(j, hello, peer, e->session_number + 1, now_ms, out, why);
-}
-
-static void handle_hello(struct engine *e, uint64_t peer, const struct message_hello *hello,
-                         uint64_t now_ms)
-{
-    struct session *s = map_get(&e->by_key, session_key_hash(&hello->key));
-    struct reason why;
-    int rc = -OHEM_INVALID;
-
-    if (s != NULL && session_key_equal(&s->key, &hello->key)) {
-        resume(e, peer, s, hello, now_ms);
-        return;
-    }
-    if (s != NULL)
-        reason_set(&why, "the session key is too close to another's; draw a random one");
-    else
-        rc = join(e, peer, hello, now_ms, &s, &why);
-    if (rc == -OHEM_LIMIT) {
-        each_session(e, now_ms, end_if_gone);
-        rc = join(e, peer, hello, now_ms, &s, &why);
-    }
-    if (rc != 0) {
-        refuse(e, peer, MESSAGE_HELLO, (struct token){0}, rc, why.text);
-        return;
-    }
-    e->session_number++;
-    e->session_count++;
-    map_put(&e->by_key, session_key_hash(&s->key), s);
-    answer_welcome(e, s);
-    feed(e, s);
-    tell(e, s, "joined", "");
-}
-
 /* ---- the other messages ------------------------------------------------------------------------
  */
 
@@ -380,8 +187,8 @@ static void handle_credit(struct engine *e, struct session *s, const struct mess
     int rc = job_release(s->job, s, credit->token, &why);
 
     if (rc != 0)
-        refuse(e, s->peer, MESSAGE_CREDIT, credit->token, rc, why.text);
-    feed(e, s);
+        engine_refuse(e, s->peer, MESSAGE_CREDIT, credit->token, rc, why.text);
+    engine_feed(e, s);
 }
 
 static void handle_loss(struct engine *e, struct session *s, const struct message_loss *loss)
@@ -394,7 +201,21 @@ static void handle_loss(struct engine *e, struct session *s, const struct messag
     if (rc == 0)
         answer_selection(e, s, l, repeated);
     else
-        refuse(e, s->peer, MESSAGE_LOSS, loss->token, rc, why.text);
+        engine_refuse(e, s->peer, MESSAGE_LOSS, loss->token, rc, why.text);
+}
+
+static void handle_ready(struct engine *e, struct session *s, uint32_t way)
+{
+    struct reason why;
+
+    if (way != WAY_INLINE && way != s->way) {
+        reason_set(&why, "way %u was not offered to this session, but %u", way, s->way);
+        engine_refuse(e, s->peer, MESSAGE_READY, (struct token){0}, -OHEM_INVALID, why.text);
+        return;
+    }
+    s->way = way;
+    s->ready = true;
+    engine_feed(e, s);
 }
 
 static void handle_ping(struct engine *e, struct session *s, uint64_t nonce, uint64_t now_ms)
@@ -408,7 +229,7 @@ static void handle_bye(struct engine *e, struct session *s)
     uint64_t peer = s->peer;
     struct session_key key = s->key;
 
-    end_session(e, s, "left");
+    engine_end_session(e, s, "left");
     (void)answer_bye(e, peer, &key, "");
 }
 
@@ -424,6 +245,8 @@ static const struct session_key *key_of(const struct message *m)
         return &m->ping.key;
     case MESSAGE_BYE:
         return &m->bye.key;
+    case MESSAGE_READY:
+        return &m->ready.key;
     default:
         return NULL;
     }
@@ -462,6 +285,9 @@ static void handle(struct engine *e, struct session *s, const struct message *m,
     case MESSAGE_BYE:
         handle_bye(e, s);
         break;
+    case MESSAGE_READY:
+        handle_ready(e, s, m->ready.way);
+        break;
     default:
         assert(false && "a message without a key reached a session");
     }
@@ -475,23 +301,23 @@ void engine_message(struct engine *e, uint64_t peer, const struct message *m, ui
 
     e->metrics.messages_received++;
     if (m->type == MESSAGE_HELLO) {
-        handle_hello(e, peer, &m->hello, now_ms);
+        engine_handle_hello(e, peer, &m->hello, now_ms);
         return;
     }
     if (key == NULL) {
         reason_set(&why, "only the daemon sends messages of type %u", (unsigned)m->type);
-        refuse(e, peer, m->type, (struct token){0}, -OHEM_MALFORMED, why.text);
+        engine_refuse(e, peer, m->type, (struct token){0}, -OHEM_MALFORMED, why.text);
         return;
     }
     s = find_session(e, peer, key);
     if (s == NULL) {
-        refuse(e, peer, m->type, token_of(m), -OHEM_NO_SESSION,
-               "no session of this connection has that key; HELLO comes first");
+        engine_refuse(e, peer, m->type, token_of(m), -OHEM_NO_SESSION,
+                      "no session of this connection has that key; HELLO comes first");
         return;
     }
     job_heard(s->job, s, now_ms);
     s->unreachable = false;
-    feed(e, s);
+    engine_feed(e, s);
     handle(e, s, m, now_ms);
 }
 
@@ -504,6 +330,15 @@ void engine_malformed(struct engine *e, uint64_t peer, uint32_t type, int code, 
 
 /* ---- work and time -----------------------------------------------------------------------------
  */
+
+/* An open batch that did not arrive. */
+void engine_mark_unsent(struct session *s, struct lease *l)
+{
+    if (l == NULL || l->state != LEASE_OPEN || l->unsent)
+        return;
+    l->unsent = true;
+    s->unsent_count++;
+}
 
 static struct lease *take_unsent(struct session *s)
 {
@@ -545,15 +380,30 @@ size_t engine_work(struct engine *e, size_t batches, uint64_t now_ms)
         }
         fruitless = 0;
         done++;
-        feed(e, s);
+        engine_feed(e, s);
         e->out.deliver(e->out.ctx, &(struct engine_delivery){
-                                       .peer = s->peer,
+                                       .session = s,
                                        .dataset = &s->job->settings.dataset,
                                        .lease = l,
+                                       .slot = (uint32_t)(l - s->slots),
                                        .lease_ms = s->job->settings.lease_ms,
                                    });
     }
     return done;
+}
+
+bool engine_may_send(struct engine *e, uint64_t peer, const struct session_key *key,
+                     struct token token)
+{
+    struct session *s = find_session(e, peer, key);
+    struct lease *l = s != NULL ? session_find(s, token) : NULL;
+    bool fresh;
+
+    if (l == NULL)
+        return false;
+    fresh = job_send(s->job, s, l);
+    engine_feed(e, s);
+    return fresh;
 }
 
 void engine_undelivered(struct engine *e, uint64_t peer, struct token token, bool unreachable)
@@ -566,11 +416,11 @@ void engine_undelivered(struct engine *e, uint64_t peer, struct token token, boo
         TAILQ_FOREACH (s, &j->sessions, of_job) {
             if (s->peer != peer)
                 continue;
-            mark_unsent(s, session_find(s, token));
+            engine_mark_unsent(s, session_find(s, token));
             if (unreachable && !s->unreachable)
-                tell(e, s, "unreachable", "nothing more is sent to it until it is heard");
+                engine_tell(e, s, "unreachable", "nothing more is sent to it until it is heard");
             s->unreachable |= unreachable;
-            feed(e, s);
+            engine_feed(e, s);
         }
 }
 
@@ -582,7 +432,7 @@ void engine_tick(struct engine *e, uint64_t now_ms)
     TAILQ_FOREACH (j, &e->jobs, of_engine) {
         job_expire(j, now_ms);
         while ((s = job_forgotten(j, now_ms)) != NULL)
-            end_session(e, s, "forgotten");
+            engine_end_session(e, s, "forgotten");
     }
 }
 
@@ -602,15 +452,15 @@ uint64_t engine_next_due(const struct engine *e)
 static void tell_drain(struct engine *e, struct session *s, uint64_t now_ms)
 {
     (void)now_ms;
-    feed(e, s);
+    engine_feed(e, s);
     if (answer_bye(e, s->peer, &s->key, "the daemon is going down; report what you hold") != 0)
-        end_session(e, s, "gone");
+        engine_end_session(e, s, "gone");
 }
 
 void engine_drain(struct engine *e)
 {
     e->draining = true;
-    each_session(e, 0, tell_drain);
+    engine_each_session(e, 0, tell_drain);
 }
 
 bool engine_idle(const struct engine *e)

@@ -13,11 +13,12 @@
 
 #include "job.h"
 
-/* A batch to gather and send. The arrays are lent until deliver() returns. */
+/* A batch to gather and send. All is lent until deliver() returns. */
 struct engine_delivery {
-    uint64_t peer;
+    const struct session *session;
     const struct job_dataset *dataset;
     const struct lease *lease;
+    uint32_t slot; /* of the session's that the lease is in, 0..credit-1 */
     uint64_t lease_ms;
 };
 
@@ -27,6 +28,11 @@ struct engine_out {
     /** Send, or fail with -OHEM_UNREACHABLE (the peer is gone or does not read). Vectors are lent
      *  until it returns. */
     int (*send)(void *ctx, uint64_t peer, const struct message *m);
+    /** WELCOME goes out, and the session has not yet said that it is ready: how is it to take its
+     *  batches? Fills way, share and cookie. NULL: inline. */
+    void (*offer)(void *ctx, const struct session *s, struct message_welcome *out);
+    /** The session is no more: what was offered or lent to it is taken back. May be NULL. */
+    void (*ended)(void *ctx, const struct session *s);
     /** Is there room for another batch to this peer? NULL: always. Not while it reads too slowly.
      */
     bool (*has_room)(void *ctx, uint64_t peer);
@@ -40,9 +46,10 @@ struct engine_out {
     30000 /* of silence: then a session may be asked whether it is still there */
 
 struct engine_settings {
-    uint64_t boot;              /* random per start */
-    uint32_t sessions_max;      /* of all jobs */
-    uint64_t payload_bytes_max; /* of one batch: K times the largest record */
+    uint64_t boot;               /* random per start */
+    uint32_t sessions_max;       /* of all jobs */
+    uint64_t payload_bytes_max;  /* of one batch: K times the largest record */
+    uint64_t prefetch_bytes_max; /* of all the batches that one session holds; 0: no limit */
 };
 
 struct engine {
@@ -79,6 +86,13 @@ void engine_malformed(struct engine *e, uint64_t peer, uint32_t type, int code, 
  * @return how many were drawn; less than asked means that nobody has credit left
  */
 size_t engine_work(struct engine *e, size_t batches, uint64_t now_ms);
+
+/**
+ * A batch is gathered and about to be sent: shall it be? Not when its session or lease is gone, or
+ * when it is older than its job's max_age: then another is drawn in its place.
+ */
+bool engine_may_send(struct engine *e, uint64_t peer, const struct session_key *key,
+                     struct token token);
 
 /**
  * A batch could not be delivered: it is to be sent again.

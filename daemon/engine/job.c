@@ -264,11 +264,43 @@ struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms)
     sampler_draw(&j->sampler, &j->hardness, &j->coverage, step, &batch);
     l->count = batch.count;
     l->coverage_count = batch.coverage_count;
+    l->lsn = j->lsn;
     l->epoch = batch.coverage_count > 0 ? l->epochs[0] : j->coverage.epoch;
     lease_grant(&j->leases, l, (struct token){step, token_tag(j, s, l, step)}, now_ms);
     count_draw(j, s, &batch);
     touch(j, s, now_ms);
     return l;
+}
+
+static void note_age(struct job_ages *ages, uint64_t age)
+{
+    ages->count++;
+    ages->sum += age;
+    ages->max = age > ages->max ? age : ages->max;
+}
+
+/* OPEN -> FREE, as if it had never been handed out. */
+static void undo_draw(struct job *j, struct session *s, struct lease *l)
+{
+    return_coverage(j, l);
+    lease_release(&j->leases, l);
+    s->free_count++;
+    j->metrics.batches_redrawn++;
+}
+
+bool job_send(struct job *j, struct session *s, struct lease *l)
+{
+    uint64_t age = j->lsn - l->lsn;
+
+    if (j->settings.max_age > 0 && age > j->settings.max_age && l->state == LEASE_OPEN &&
+        s->redrawn_count < JOB_REDRAWN_MAX) {
+        s->redrawn_count++;
+        undo_draw(j, s, l);
+        return false;
+    }
+    s->redrawn_count = 0;
+    note_age(&j->sent_ages, age);
+    return true;
 }
 
 /* ---- reports -----------------------------------------------------------------------------------
@@ -361,6 +393,7 @@ static void settle_report(struct job *j, struct lease *l, uint64_t seq, uint64_t
     a->late = l->state == LEASE_RETURNED;
     a->digest = digest;
     a->seq = seq;
+    note_age(&j->reported_ages, j->lsn - l->lsn);
     a->lsn = ++j->lsn;
     if (!a->late)
         settle_coverage(j, l, true);

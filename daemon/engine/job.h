@@ -14,6 +14,7 @@
 #include "selection.h"
 #include "session.h"
 
+#define JOB_REDRAWN_MAX       8           /* batches in a row; then one is sent however old */
 #define JOB_INSTANCES_OUT_MAX (16u << 20) /* instances on lease at once, all sessions of a job */
 
 /* What the job serves; the bytes themselves are the shell's. */
@@ -22,7 +23,8 @@ struct job_dataset {
     uint64_t record_bytes;   /* of every record, or 0 when sizes differ */
     uint64_t record_bytes_max;
     uint64_t generation;
-    uint32_t number; /* which of the shell's data sets; the engine only hands it back */
+    uint32_t number;    /* which of the shell's data sets; the engine only hands it back */
+    const char *fields; /* what a record consists of (fields.h), or NULL; lent, handed back too */
 };
 
 struct job_settings {
@@ -35,7 +37,13 @@ struct job_settings {
     uint32_t batch_size; /* for sessions that ask for none */
     uint32_t credit;     /* likewise */
     uint64_t lease_ms, late_ms;
+    uint64_t max_age;   /* reports applied since its draw after which a batch is not sent; 0: any */
     uint64_t secret[2]; /* the key of tokens and digests */
+};
+
+/* How many reports were applied between a batch's draw and a moment of its life. */
+struct job_ages {
+    uint64_t count, sum, max;
 };
 
 struct job {
@@ -52,7 +60,8 @@ struct job {
     uint64_t step;              /* of the next batch */
     uint64_t lsn;               /* of the last report applied */
     struct loss_stats last_all, last_kept; /* of the last report */
-    float *losses;                         /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
+    struct job_ages sent_ages, reported_ages;
+    float *losses; /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
     TAILQ_ENTRY(job) of_engine;
 };
 
@@ -90,6 +99,12 @@ struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms);
  */
 int job_report(struct job *j, struct session *s, const struct message_loss *loss,
                struct lease **out_lease, bool *out_repeated, struct reason *why);
+
+/**
+ * A batch is about to be sent: is it as fresh as max_age wants it? If not it is undone: its
+ * coverage instances go back to the pool, its slot is free, and its step is used up.
+ */
+bool job_send(struct job *j, struct session *s, struct lease *l);
 
 /**
  * A batch is given back.

@@ -43,6 +43,7 @@ struct lease {
     uint64_t end_ms;         /* open: of the lease; returned: when it is closed */
     bool unsent;             /* to be sent again: its session came back without it */
     uint64_t epoch;          /* as the BATCH said */
+    uint64_t lsn;            /* the job's last report that the draw knew of */
     uint32_t count, coverage_count;
     uint32_t *ids;                  /* [K] */
     uint32_t *epochs;               /* [coverage_count] the epoch that each slot covers */

@@ -11,6 +11,7 @@
 /* X(name, what it counts) - per job */
 #define METRICS_JOB(X) \
     X(batches_drawn, "batches handed out") \
+    X(batches_redrawn, "batches that had grown older than max_age before they could be sent") \
     X(batches_resent, "batches sent again to a session that came back") \
     X(instances_coverage, "coverage instances handed out") \
     X(instances_hard, "instances drawn by hardness") \

@@ -17,6 +17,8 @@ struct session *session_new(const struct message_hello *hello, struct job *job, 
     s->peer = peer;
     s->job = job;
     s->rank = hello->rank;
+    s->layout = hello->layout;
+    s->ways = hello->ways | 1u << WAY_INLINE;
     s->batch_size = hello->batch_size;
     s->heard_ms = s->active_ms = now_ms;
     memcpy(s->agent, hello->agent, sizeof s->agent);

@@ -17,12 +17,17 @@ struct session {
     uint64_t peer;   /* where answers go */
     struct job *job;
     uint32_t rank, batch_size, credit;
+    uint32_t batch_size_asked, credit_asked; /* by its first HELLO: it may say the same again */
+    uint32_t layout, ways;                   /* as HELLO said */
+    uint32_t way;                            /* offered to it; once it is ready, in force */
+    bool ready;                              /* it has mapped what was offered, or needs not */
     char agent[MESSAGE_AGENT_BYTES_MAX + 1];
     uint64_t heard_ms;
     uint64_t active_ms;        /* last heard, or given a batch: from then on it may still report */
     struct lease *slots;       /* [credit] */
     uint32_t free_count;       /* slots that are FREE: batches that it may be sent */
     uint32_t unsent_count;     /* slots whose batch is to be sent again */
+    uint32_t redrawn_count;    /* batches undone in a row since they were too old to be sent */
     bool hungry;               /* stands in the engine's queue of those to be served */
     bool unreachable;          /* the last send failed; nothing is drawn for it until it is heard */
     uint64_t reports, batches; /* totals for status */

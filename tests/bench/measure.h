@@ -1,17 +1,17 @@
-/* measure.h - what every measurement needs: a clock, samples, and rows of results.
+/* measure.h - what every measurement needs: a clock, samples, a histogram of times.
  *
- * A row is one quantity; each round of the bench adds a value, and what is shown is the median with
- * the smallest and the largest, so that a noisy machine shows as one. A ratio is made within a
- * round, from values measured a moment apart. One thread; a bench that cannot go on ends (die).
+ * One thread. A bench that cannot go on ends (die). The results' rows are in rows.h.
  */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
+
+#include "rows.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEASURE_ROUNDS_MAX 16
+#define MEASURE_NS_PER_S 1e9
 
 /** Print one line and exit with 1. */
 void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -35,16 +35,20 @@ void samples_add(struct samples *s, double value);
 double samples_quantile(struct samples *s, double q);
 void samples_deinit(struct samples *s);
 
-/** Add a round's value to the row of that name and unit, which is made when it is new. */
-void row_add(const char *name, const char *unit, double value);
+/* Times in nanoseconds by their highest bits: of a fixed size, so that a process can send it to
+ * another, and right to 1/64. */
+#define TIMES_STEPS   64u /* per octave */
+#define TIMES_BUCKETS (TIMES_STEPS * 36u)
 
-/** The same for a ratio. */
-void ratio_add(const char *name, double value);
+struct times {
+    uint64_t count;
+    uint32_t buckets[TIMES_BUCKETS];
+};
 
-/** Print all rows in the order in which they came. */
-void rows_print(void);
+void times_add(struct times *t, uint64_t ns);
+void times_merge(struct times *into, const struct times *from);
 
-/** Write {"machine", "rows", "ratios"} to a file. */
-void rows_write(const char *path, bool quick);
+/** Quantile q (0..1) in microseconds; 0 when there are none. */
+double times_quantile_us(const struct times *t, double q);
 
 #endif

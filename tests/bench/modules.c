@@ -216,7 +216,9 @@ static size_t encode_batch(struct state *s)
                                   .ids = {ids, BATCH},
                                   .probabilities = {s->losses, BATCH},
                                   .weights = {s->losses, BATCH},
-                                  .offsets = {ids, BATCH + 1},
+                                  .offsets = {ids, BATCH},
+                                  .sizes = {s->losses, BATCH},
+                                  .bytes = BATCH * SERVE_RECORD_BYTES,
                                   .payload = {s->losses, BATCH * SERVE_RECORD_BYTES}}};
     struct frames f;
 

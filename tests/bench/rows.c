@@ -1,166 +1,109 @@
-/* rows.c - the results, as a table for a person and as JSON for a program; see measure.h. */
-#include "measure.h"
+/* rows.c - keep the results, and know the goals; see rows.h. */
+#include "rows_inner.h"
 
-#include <jansson.h>
+#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
-#include <zmq.h>
 
-#define ROWS_MAX       96
-#define CPU_BYTES      128
-#define RATIO_UNIT     "x"
-#define WIDTH_OF_NAMES 46
+static struct rows rows;
 
-struct row {
-    const char *name, *unit; /* literals */
-    double values[MEASURE_ROUNDS_MAX];
-    size_t count;
+static const struct {
+    const char *name, *part;
+    double goal;
+    bool at_most;
+} goals[] = {
+    {"map_vs_rig", "w1", 0.7, false},
+    {"map_vs_rig", "w2", 0.9, false},
+    {"map_vs_rig", "w3", 0.9, false},
+    {"shm_vs_rig", NULL, 0.85, false}, /* NULL: each part */
+    {"inline_vs_rig", NULL, 0.85, false},
+    {"map_vs_dataloader", "w1", 15, false},
+    {"map_vs_dataloader", "w2", 7, false},
+    {"map_vs_dataloader", "w3", 3.5, false},
+    {"shm_vs_dataloader", "w1", 8, false},
+    {"shm_vs_dataloader", "w2", 4, false},
+    {"shm_vs_dataloader", "w3", 1.3, false},
+    {"biased_vs_uniform", NULL, 0.95, false},
+    {"report_rtt_vs_zmq", NULL, 1.3, true},
 };
 
-/* What a row comes to. */
-struct summary {
-    double median, min, max;
-};
+struct rows *rows_all(void)
+{
+    return &rows;
+}
 
-static struct row rows[ROWS_MAX];
-static size_t row_count;
+bool rows_goal(const struct ratio *r, double *goal, bool *at_most)
+{
+    for (size_t i = 0; i < sizeof goals / sizeof goals[0]; i++)
+        if (strcmp(goals[i].name, r->name) == 0 &&
+            (goals[i].part == NULL || strcmp(goals[i].part, r->part) == 0)) {
+            *goal = goals[i].goal;
+            *at_most = goals[i].at_most;
+            return true;
+        }
+    return false;
+}
 
-void row_add(const char *name, const char *unit, double value)
+struct summary rows_summarise(struct samples *s)
+{
+    return (struct summary){.median = samples_quantile(s, 0.5),
+                            .min = samples_quantile(s, 0),
+                            .max = samples_quantile(s, 1)};
+}
+
+static struct row *row_find(const char *workload, const char *name, int clients, const char *unit)
 {
     size_t i = 0;
 
-    while (i < row_count && strcmp(rows[i].name, name) != 0)
+    while (i < rows.count &&
+           (strcmp(rows.list[i].workload, workload) != 0 || strcmp(rows.list[i].name, name) != 0 ||
+            rows.list[i].clients != clients))
         i++;
-    if (i == ROWS_MAX || rows[i].count == MEASURE_ROUNDS_MAX)
-        die("row '%s' is over the limit of %d rows of %d values", name, ROWS_MAX,
-            MEASURE_ROUNDS_MAX);
-    if (i == row_count)
-        rows[row_count++] = (struct row){.name = name, .unit = unit};
-    rows[i].values[rows[i].count++] = value;
+    if (i == ROWS_MAX)
+        die("row '%s' is over the limit of %d rows", name, ROWS_MAX);
+    if (i == rows.count)
+        rows.list[rows.count++] =
+            (struct row){.workload = workload, .name = name, .unit = unit, .clients = clients};
+    return &rows.list[i];
+}
+
+void row_add(const char *name, const char *unit, double value)
+{
+    samples_add(&row_find("", name, 0, unit)->metrics[ROW_VALUE], value);
+}
+
+void row_add_metric(const char *workload, const char *name, int clients, enum row_metric metric,
+                    double value)
+{
+    samples_add(&row_find(workload, name, clients, "")->metrics[metric], value);
+}
+
+void ratio_add_part(const char *name, const char *part, double value)
+{
+    size_t i = 0;
+
+    while (i < rows.ratio_count &&
+           (strcmp(rows.ratios[i].name, name) != 0 || strcmp(rows.ratios[i].part, part) != 0))
+        i++;
+    if (i == RATIOS_MAX)
+        die("ratio '%s' is over the limit of %d", name, RATIOS_MAX);
+    if (i == rows.ratio_count)
+        rows.ratios[rows.ratio_count++] = (struct ratio){.name = name, .part = part};
+    samples_add(&rows.ratios[i].values, value);
 }
 
 void ratio_add(const char *name, double value)
 {
-    row_add(name, RATIO_UNIT, value);
+    ratio_add_part(name, "", value);
 }
 
-static bool is_ratio(const struct row *r)
+void rows_note(const char *format, ...)
 {
-    return strcmp(r->unit, RATIO_UNIT) == 0;
-}
+    va_list arguments;
 
-static struct summary summarise(const struct row *r)
-{
-    struct samples s = {0};
-    struct summary out;
-
-    for (size_t i = 0; i < r->count; i++)
-        samples_add(&s, r->values[i]);
-    out.median = samples_quantile(&s, 0.5);
-    out.min = s.values[0];
-    out.max = s.values[s.count - 1];
-    samples_deinit(&s);
-    return out;
-}
-
-/* As many digits as the number deserves. */
-static void print_number(double x)
-{
-    int digits = x >= 1000 ? 0 : x >= 100 ? 1 : x >= 1 ? 2 : 4;
-
-    (void)printf(" %12.*f", digits, x);
-}
-
-static void print_row(const struct row *r)
-{
-    struct summary s = summarise(r);
-
-    (void)printf("%-*s %-12s", WIDTH_OF_NAMES, r->name, r->unit);
-    print_number(s.median);
-    print_number(s.min);
-    print_number(s.max);
-    (void)printf(" %5.0f %%\n", s.median > 0 ? 100 * (s.max - s.min) / s.median : 0);
-}
-
-static void print_head(const char *what)
-{
-    (void)printf("\n%-*s %-12s %12s %12s %12s %7s\n", WIDTH_OF_NAMES, what, "unit", "median",
-                 "smallest", "largest", "spread");
-}
-
-void rows_print(void)
-{
-    print_head("measured");
-    for (size_t i = 0; i < row_count; i++)
-        if (!is_ratio(&rows[i]))
-            print_row(&rows[i]);
-    print_head("ratios (within a round)");
-    for (size_t i = 0; i < row_count; i++)
-        if (is_ratio(&rows[i]))
-            print_row(&rows[i]);
-}
-
-/* The first "model name" of /proc/cpuinfo, or "unknown". */
-static void read_cpu(char out[CPU_BYTES])
-{
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    char line[256];
-
-    (void)snprintf(out, CPU_BYTES, "unknown");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        char *colon = strchr(line, ':');
-
-        if (colon == NULL || strncmp(line, "model name", strlen("model name")) != 0)
-            continue;
-        colon[strcspn(colon, "\n")] = '\0';
-        (void)snprintf(out, CPU_BYTES, "%s", colon + strspn(colon, ": \t"));
-        break;
-    }
-    if (file != NULL)
-        (void)fclose(file);
-}
-
-static json_t *json_machine(bool quick)
-{
-    struct utsname system = {.release = "?"};
-    char cpu[CPU_BYTES], zmq[32];
-    int major, minor, patch;
-
-    read_cpu(cpu);
-    (void)uname(&system);
-    zmq_version(&major, &minor, &patch);
-    (void)snprintf(zmq, sizeof zmq, "%d.%d.%d", major, minor, patch);
-    return json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:b}", "cpu", cpu, "processors",
-                     (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "kernel", system.release, "machine",
-                     system.machine, "compiler", __VERSION__, "zmq", zmq, "quick", (int)quick);
-}
-
-static json_t *json_row(const struct row *r)
-{
-    struct summary s = summarise(r);
-    json_t *values = json_array();
-
-    for (size_t i = 0; i < r->count; i++)
-        (void)json_array_append_new(values, json_real(r->values[i]));
-    return json_pack("{s:s, s:s, s:f, s:f, s:f, s:o}", "name", r->name, "unit", r->unit, "median",
-                     s.median, "min", s.min, "max", s.max, "values", values);
-}
-
-void rows_write(const char *path, bool quick)
-{
-    json_t *list = json_array(), *ratios = json_object(), *all;
-
-    for (size_t i = 0; i < row_count; i++) {
-        (void)json_array_append_new(list, json_row(&rows[i]));
-        if (is_ratio(&rows[i]))
-            (void)json_object_set_new(ratios, rows[i].name, json_real(summarise(&rows[i]).median));
-    }
-    all = json_pack("{s:o, s:o, s:o}", "machine", json_machine(quick), "rows", list, "ratios",
-                    ratios);
-    if (all == NULL || json_dump_file(all, path, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) != 0)
-        die("cannot write '%s'", path);
-    json_decref(all);
+    if (rows.note_count == NOTES_MAX)
+        return;
+    va_start(arguments, format);
+    (void)vsnprintf(rows.notes[rows.note_count++], NOTE_BYTES_MAX, format, arguments);
+    va_end(arguments);
 }

@@ -1,4 +1,4 @@
-/* serve.c - data set, daemon, status; see serve.h. */
+/* serve.c - the daemon and its status; see serve.h. */
 #include "serve.h"
 
 #include "measure.h"
@@ -6,88 +6,40 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <jansson.h>
-#include <lmdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <fcntl.h>
 #include <unistd.h>
 
-#define DATASET        "data"
 #define CONFIG         "ohemd.conf"
 #define LOG            "ohemd.log"
 #define STATUS         "status.sock"
 #define ANSWER_MAX     (1u << 16) /* bytes of /v1/health */
 #define ANSWER_SECONDS 10L
-#define FOLDER_MODE    0755
 #define FILE_MODE      0644
 
 static pid_t daemon_pid; /* 0: it does not run */
 
-/* ---- the data set ---- */
-
-static void must(int rc, const char *what)
-{
-    if (rc != 0)
-        die("data set: %s: %s", what, mdb_strerror(rc));
-}
-
-/* A linear congruential generator: what the bytes are does not matter, only that no page is like
- * another. */
-static void fill_record(unsigned char *out, uint64_t *state)
-{
-    for (size_t i = 0; i < SERVE_RECORD_BYTES; i++) {
-        *state = *state * UINT64_C(6364136223846793005) + 1442695040888963407u;
-        out[i] = (unsigned char)(*state >> 56);
-    }
-}
-
-static void put_records(MDB_txn *txn, MDB_dbi dbi)
-{
-    uint64_t state = 1;
-
-    for (unsigned id = 0; id < SERVE_INSTANCES; id++) {
-        char name[16];
-        MDB_val key = {.mv_size = (size_t)snprintf(name, sizeof name, "%08u", id), .mv_data = name};
-        MDB_val value = {.mv_size = SERVE_RECORD_BYTES};
-
-        must(mdb_put(txn, dbi, &key, &value, MDB_RESERVE | MDB_APPEND), "put");
-        fill_record(value.mv_data, &state);
-    }
-}
-
-void serve_make_dataset(void)
-{
-    MDB_env *env;
-    MDB_txn *txn;
-    MDB_dbi dbi;
-
-    must(mkdir(DATASET, FOLDER_MODE) == 0 ? 0 : errno, "folder '" DATASET "'");
-    must(mdb_env_create(&env), "create");
-    must(mdb_env_set_mapsize(env, (size_t)SERVE_INSTANCES * SERVE_RECORD_BYTES * 3), "map size");
-    must(mdb_env_open(env, DATASET, MDB_NOSYNC, FILE_MODE), "open");
-    must(mdb_txn_begin(env, NULL, 0, &txn), "begin");
-    must(mdb_dbi_open(txn, NULL, 0, &dbi), "database");
-    put_records(txn, dbi);
-    must(mdb_txn_commit(txn), "commit");
-    mdb_env_close(env);
-}
-
 /* ---- the daemon ---- */
 
-static void write_config(void)
+static void write_config(const struct workload list[WORKLOADS])
 {
     FILE *file = fopen(CONFIG, "w");
 
     if (file == NULL)
         die("cannot write '" CONFIG "': %s", strerror(errno));
-    (void)fprintf(file, "[daemon]\nlisten = " SERVE_ENDPOINT "\nstatus_socket = " STATUS "\n"
-                        "[dataset synthetic]\npath = " DATASET "\n"
-                        "[job biased]\nrho = 0.5\n[job uniform]\nrho = 1\n");
+    (void)fprintf(file, "[daemon]\nlisten = " SERVE_ENDPOINT "\nstatus_socket = " STATUS "\n");
+    for (int i = 0; i < WORKLOADS; i++) {
+        const char *name = list[i].name;
+
+        (void)fprintf(file, "[dataset %s]\npath = %s\nshare = map\n", name, name);
+        (void)fprintf(file, "[job %s-biased]\ndataset = %s\nrho = 0.5\n", name, name);
+        (void)fprintf(file, "[job %s-uniform]\ndataset = %s\nrho = 1\n", name, name);
+    }
     if (fclose(file) != 0)
         die("cannot write '" CONFIG "': %s", strerror(errno));
 }
@@ -104,16 +56,17 @@ static void become_daemon(const char *program)
     _exit(127);
 }
 
-void serve_start(const char *program)
+pid_t serve_start(const char *program, const struct workload list[WORKLOADS])
 {
     if (access(program, X_OK) != 0)
         die("cannot run '%s': %s", program, strerror(errno));
-    write_config();
+    write_config(list);
     daemon_pid = fork();
     if (daemon_pid < 0)
         die("fork: %s", strerror(errno));
     if (daemon_pid == 0)
         become_daemon(program);
+    return daemon_pid;
 }
 
 void serve_stop(void)
@@ -190,9 +143,12 @@ void serve_read_timing(struct serve_timing *out)
         .gather_ns = number_of(timing, "gather_ns"),
         .send_ns = number_of(timing, "send_ns"),
         .receive_ns = number_of(timing, "receive_ns"),
+        .turns = number_of(timing, "turns"),
+        .turn_ns_p50 = number_of(timing, "turn_ns_p50"),
+        .turn_ns_p99 = number_of(timing, "turn_ns_p99"),
+        .turn_ns_p999 = number_of(timing, "turn_ns_p999"),
         .turn_ns_max = number_of(timing, "turn_ns_max"),
         .batches = number_of(timing, "batches"),
-        .payload_bytes = number_of(timing, "payload_bytes"),
     };
     json_decref(health);
 }

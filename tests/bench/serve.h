@@ -1,30 +1,28 @@
-/* serve.h - the real ohemd on a data set made for the bench, and what it says of its time.
+/* serve.h - the real ohemd on the bench's data sets, and what it says of its time.
  *
- * Everything lies in the working directory: data/, ohemd.conf, both sockets, ohemd.log. One daemon
- * at a time; it goes when the bench does.
+ * Everything lies in the working directory: ohemd.conf, the sockets, ohemd.log. One daemon at a
+ * time; it goes when the bench does.
  */
 #ifndef BENCH_SERVE_H
 #define BENCH_SERVE_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "workload.h"
 
-#define SERVE_INSTANCES    60000u
-#define SERVE_RECORD_BYTES 785u
-#define SERVE_BATCH        256u
+#include <sys/types.h>
+
+#define SERVE_RECORD_BYTES 785u /* of the first workload */
 #define SERVE_ENDPOINT     "ipc://ohemd.sock"
 
 /* The timing of /v1/health, since the daemon's start. */
 struct serve_timing {
-    double draw_ns, gather_ns, send_ns, receive_ns, turn_ns_max;
-    double batches, payload_bytes;
+    double draw_ns, gather_ns, send_ns, receive_ns;
+    double turns, turn_ns_p50, turn_ns_p99, turn_ns_p999, turn_ns_max;
+    double batches;
 };
 
-/** Write the data set: an LMDB folder of pseudo-random bytes. */
-void serve_make_dataset(void);
-
-/** Start the daemon, with the jobs "biased" (rho 0.5) and "uniform" (rho 1). */
-void serve_start(const char *program);
+/** Start the daemon. Each workload W is a data set and has the jobs "W-biased" (rho 0.5) and
+ *  "W-uniform" (rho 1). @return its process */
+pid_t serve_start(const char *program, const struct workload list[WORKLOADS]);
 
 /** SIGTERM; it must end with 0. */
 void serve_stop(void);

@@ -1,23 +1,27 @@
-/* train.h - a trainer on libohem that does nothing but read its batches and report losses. */
+/* train.h - trainers on libohem that do nothing but read their batches and report losses. */
 #ifndef BENCH_TRAIN_H
 #define BENCH_TRAIN_H
 
-#include "measure.h"
+#include "../../client/ohem.h"
+#include "run.h"
 
 struct train_plan {
+    const struct workload *workload;
     const char *job;
-    uint32_t credit; /* 0: the job's */
-    bool report;     /* else batches are released without one */
+    enum ohem_transport transport; /* the layout is the one that it is for */
+    uint32_t credit;
+    int clients;
+    bool blocking; /* report and wait, and only then the next batch; else pipelined */
     double seconds;
+    pid_t daemon;
+    void (*began)(void *ctx); /* as in struct run */
+    void *ctx;
 };
 
-struct train_result {
-    double seconds; /* from the first batch at hand to the last release */
-    double batches_per_s;
-    struct samples next_us, report_us; /* how long the calls took; samples_deinit() them */
-};
-
-/** Connect, train for so long, close. Every byte is read, every instance gets a loss. */
-void train_run(const struct train_plan *plan, struct train_result *out);
+/** Train. Every byte is read, every instance gets a loss, every selection is taken. Pipelined, the
+ *  losses of a batch are submitted, and its selection is taken some batches later, so that half of
+ *  the credit is read ahead and half waits for selections: `report` is then what the two calls took
+ *  together. */
+void train_run(const struct train_plan *plan, struct run_result *out);
 
 #endif

@@ -67,7 +67,7 @@ def hello(endpoint, batch_size=4, job="default", credit=1):
     client.setsockopt(zmq.RCVTIMEO, 1000 * DEADLINE_SECONDS)
     client.connect(endpoint)
     key = secrets.token_bytes(16)
-    header = [HELLO, 0, 1, key, job, 0, batch_size, credit, "test_daemon"]
+    header = [HELLO, 0, 2, key, job, 0, batch_size, credit, "test_daemon", 0, 0]
     client.send_multipart([msgpack.packb(header, use_bin_type=True), b""])
     return client, key
 

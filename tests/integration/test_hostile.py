@@ -9,14 +9,16 @@ import contextlib
 import os
 import random
 import socket
+import subprocess
 import threading
 
 import zmq
 
+import second_share as share
 import second_wire as wire
-from harness import case, main, wait_for
+from harness import case, main, skip, wait_for
 from ohemd import Daemon, make_dataset
-from second_client import Client, Refusal, Wire
+from second_client import ALL_WAYS, INLINE_ONLY, NO_MAP, Client, Refusal, Wire
 from test_vectors import blocks
 
 INSTANCES = 1000
@@ -28,7 +30,9 @@ HOSTILE_LOSS = 1e6  # would be seen in any score
 REPORTS_AFTER = 50  # the honest trainer's, once the attack is over
 IN_FLIGHT = 200  # messages sent before their answers are read: below the high-water marks
 KEY, TOKEN = bytes(range(16)), bytes(16)
-BY_CLIENT = ("HELLO", "CREDIT", "LOSS", "PING", "BYE")
+BY_CLIENT = ("HELLO", "CREDIT", "LOSS", "PING", "BYE", "READY")
+NOBODY = 65534  # a user who owns nothing
+SILENT_SECONDS = 5  # after which the share socket hangs up on who shows no cookie
 
 
 def number_of(name):
@@ -42,14 +46,15 @@ def honest_loss(i):
 class Honest(threading.Thread):
     """A trainer that goes on until told to stop. Losses never change, so each score is its loss."""
 
-    def __init__(self, daemon):
+    def __init__(self, daemon, ways):
         super().__init__(daemon=True)
-        self.endpoint, self.reports, self.error = daemon.listen, 0, None
+        self.endpoint, self.ways, self.reports, self.error = daemon.listen, ways, 0, None
         self.seen, self.is_over = set(), threading.Event()
 
     def run(self):
         try:
-            with Client(self.endpoint, batch_size=K, credit=2, agent="honest") as client:
+            with Client(self.endpoint, batch_size=K, credit=2, agent="honest",
+                        ways=self.ways) as client:
                 while not self.is_over.is_set():
                     batch, selection = client.step(honest_loss)
                     assert selection["flags"] == 0 and selection["kept.count"] == K // 2
@@ -82,13 +87,14 @@ def job_of(daemon):
 
 
 @contextlib.contextmanager
-def attacked(record=b"x" * 20, daemon="", drain_ms=100):
-    """A daemon with its honest trainer; what must hold whatever was done to them."""
+def attacked(record=b"x" * 20, daemon="", drain_ms=100, ways=INLINE_ONLY):
+    """A daemon with its honest trainer, who can take records by these ways; what must hold whatever
+    was done to them."""
     make_dataset("data", [record] * INSTANCES)
     config = (f"[daemon]\ndrain_ms = {drain_ms}\n{daemon}\n"
               f"[dataset d]\npath = {os.path.abspath('data')}\n[job default]\n")
     with Daemon(config=config) as victim:
-        honest = Honest(victim)
+        honest = Honest(victim, ways)
         honest.start()
         honest.goes_on()
         yield victim, honest
@@ -156,9 +162,11 @@ def expect(connection, wanted):
 
 def message(name, **changes):
     """A message that would be good if it came from a session that held the batch TOKEN."""
-    fields = {"major": 0, "minor": 1, "key": KEY, "job": "default", "rank": 1, "batch_size": K,
-              "credit": 1, "agent": "a", "held": [TOKEN], "token": TOKEN, "seq": 1, "count": K,
-              "losses": [HOSTILE_LOSS] * K, "nonce": 1, "text": "text", **changes}
+    fields = {"major": wire.MAJOR, "minor": wire.MINOR, "key": KEY, "job": "default", "rank": 1,
+              "batch_size": K, "credit": 1, "agent": "a", "layout": wire.SCATTERED,
+              "ways": INLINE_ONLY, "held": [TOKEN], "token": TOKEN, "seq": 1, "count": K,
+              "losses": [HOSTILE_LOSS] * K, "nonce": 1, "text": "text", "way": wire.INLINE,
+              **changes}
     return wire.encode(name, **fields)
 
 
@@ -222,7 +230,8 @@ def thousands_of_messages_with_a_few_bits_turned_change_nothing():
     messages = []
     for _ in range(4000):
         # not BYE and HELLO: their texts may turn into others that are as good
-        frames = [bytearray(frame) for frame in message(chance.choice(["CREDIT", "LOSS", "PING"]))]
+        frames = [bytearray(frame) for frame in message(chance.choice(["CREDIT", "LOSS", "PING",
+                                                                           "READY"]))]
         for _ in range(chance.randint(1, 4)):
             frame = chance.choice(frames)
             frame[chance.randrange(len(frame))] ^= 1 << chance.randrange(8)
@@ -371,8 +380,8 @@ def tokens_that_are_forged_or_anothers_are_refused():
                     assert code_of(fields) == code and fields["text"], f"{name}: {fields}"
                     assert fields["token"] == token and fields["about"] == number_of(name)
         # nor does HELLO that says to hold it give it to a thief, and its owner still has it
-        thief.wire.send("HELLO", major=0, minor=1, key=thief.key, held=[batch.token, mine.token],
-                        **thief.wishes)
+        thief.wire.send("HELLO", major=wire.MAJOR, minor=wire.MINOR, key=thief.key,
+                        held=[batch.token, mine.token], **thief.wishes)
         thief.wait_for("WELCOME")
         expect(thief.wire,
                [(message("LOSS", key=thief.key, token=batch.token), "FOREIGN", "LOSS", "")])
@@ -391,9 +400,20 @@ def nothing_is_understood_before_hello_or_under_anothers_key():
         token = owner.take().token
         for key in (KEY, owner.key):
             expect(thief, [(message(name, key=key, token=token), "NO_SESSION", name, "HELLO")
-                           for name in ("LOSS", "CREDIT", "PING", "BYE")])
+                           for name in ("LOSS", "CREDIT", "PING", "BYE", "READY")])
         assert owner.ping() and owner.batches[token]
         assert daemon.get("/v1/health")["sessions"] == 2
+
+
+@case
+def ready_with_a_way_that_was_not_offered_is_refused():
+    with attacked() as (daemon, _), Client(daemon.listen, batch_size=K, credit=1) as attacker:
+        batch = attacker.take()
+        for way in (wire.SHM, wire.MAP):
+            ready = message("READY", key=attacker.key, way=way)
+            expect(attacker.wire, [(ready, "INVALID", "READY", "offered")] * 10)
+        attacker.release(batch)
+        assert attacker.take().fields["way"] == wire.INLINE
 
 
 @case
@@ -404,7 +424,7 @@ def the_daemons_own_messages_are_refused():
             about = dict(lines)["message"]
             if about not in BY_CLIENT:
                 wanted.append((frames, "MALFORMED", about, "only the daemon"))
-        assert len(wanted) >= 6
+        assert {about for _, _, about, _ in wanted} >= {"BATCH", "PART", "WELCOME", "SELECTION"}
         expect(attacker.wire, wanted)
         assert attacker.ping(), "the session stands"
 
@@ -533,6 +553,190 @@ def connections_that_open_and_vanish_leave_nothing_open():
                 assert attacker.receive()[0] == "WELCOME"
         wait_for(lambda: descriptors() <= before + 2, "the daemon closes what is gone")
         assert daemon.get("/v1/health")["sessions"] >= 21, "a session outlives its connection"
+
+
+# ---- the share socket
+
+
+def descriptors_of(daemon):
+    return len(os.listdir(f"/proc/{daemon.pid}/fd"))
+
+
+def hello_and_no_more(connection, **changes):
+    """A session that was made an offer. @return its WELCOME"""
+    connection.send_frames(message("HELLO", **{"key": os.urandom(16), "held": [],
+                                               "ways": ALL_WAYS, **changes}))
+    name, welcome = connection.receive()
+    assert name == "WELCOME" and welcome["way"] != wire.INLINE, welcome
+    return welcome
+
+
+def show(path, cookie):
+    """@return the name of the error that a cookie is answered with, or None when it was good"""
+    connection = share.open_connection(path)
+    try:
+        share.close_descriptors(share.ask(connection, cookie)[1])
+        return None
+    except share.NotShared as error:
+        return error.code
+    finally:
+        connection.close()
+
+
+@case
+def a_cookie_that_is_wrong_or_was_used_or_whose_session_is_gone_gets_nothing():
+    with attacked(ways=ALL_WAYS) as (daemon, _), Wire(daemon.listen) as owner:
+        welcome = hello_and_no_more(owner)
+        path, cookie = welcome["share"], welcome["cookie"]
+        wrong = [bytes(16), b"\xff" * 16, os.urandom(16)]
+        wrong += [cookie[:i] + bytes([cookie[i] ^ 1]) + cookie[i + 1:] for i in range(16)]
+        assert {show(path, other) for other in wrong} == {"NO_SESSION"}
+        assert show(path, cookie) is None, "nobody has used it yet"
+        assert show(path, cookie) == "NO_SESSION"
+        key = os.urandom(16)
+        welcome = hello_and_no_more(owner, key=key)
+        owner.send("BYE", key=key, text="")
+        assert owner.receive()[0] == "BYE"
+        assert show(path, welcome["cookie"]) == "NO_SESSION"
+
+
+SHOW_AS_ANOTHER = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[1])
+    connection.sendall(bytes.fromhex(sys.argv[2]))
+    data, descriptors, _, _ = socket.recv_fds(connection, 64, 8)
+print(int.from_bytes(data[:4], "little"), len(data), len(descriptors))
+"""
+
+
+@case
+def another_users_cookie_gets_nothing():
+    if os.geteuid() != 0:
+        skip("needs root, to be another user")
+    with attacked(daemon="socket_mode = 0666", ways=ALL_WAYS) as (daemon, _), \
+            Wire(daemon.listen) as owner:
+        os.chmod(daemon.directory, 0o755)
+        for ways in (NO_MAP, ALL_WAYS):
+            welcome = hello_and_no_more(owner, ways=ways)
+            path, cookie = welcome["share"], welcome["cookie"]
+            for _ in range(2):
+                got = subprocess.run(
+                    ["/usr/bin/python3", "-c", SHOW_AS_ANOTHER, os.path.basename(path),
+                     cookie.hex()], cwd=os.path.dirname(path), user=NOBODY, group=NOBODY,
+                    extra_groups=[], stdout=subprocess.PIPE, check=True, text=True).stdout.split()
+                assert wire.ERRORS.get(int(got[0])) == "INVALID" and got[1:] == ["64", "0"], got
+            assert show(path, cookie) is None, "it is still its owner's"
+
+
+@case
+def a_flood_of_connections_that_show_no_cookie_keeps_nobody_from_training():
+    says = [b"", b"c", bytes(8), b"x" * 15]
+    with attacked(ways=ALL_WAYS) as (daemon, honest), contextlib.ExitStack() as stack:
+        with Wire(daemon.listen) as first:
+            path = hello_and_no_more(first)["share"]
+        before = descriptors_of(daemon)
+        flood = []
+        for turn in range(400):
+            connection = stack.enter_context(share.open_connection(path))
+            flood.append(connection)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(says[turn % len(says)])
+        most = descriptors_of(daemon)
+        assert most < before + 200, f"{most} descriptors are open"
+        with Client(daemon.listen, batch_size=K, credit=2, ways=ALL_WAYS) as newcomer:
+            for _ in range(20):
+                batch = newcomer.take()
+                assert batch.fields["way"] == wire.MAP
+                newcomer.release(batch)
+        honest.goes_on()
+        for connection in flood:
+            connection.settimeout(4 * SILENT_SECONDS)
+            with contextlib.suppress(ConnectionResetError):  # what it said was not read
+                assert connection.recv(1) == b"", "an answer to what is no cookie"
+        wait_for(lambda: descriptors_of(daemon) <= before + 2, "the daemon closes what is silent")
+
+
+@case
+def newcomers_are_let_in_while_others_keep_knocking():
+    is_over = threading.Event()
+
+    def knock(path):
+        turn = 0
+        while not is_over.is_set():
+            turn += 1
+            with share.open_connection(path) as connection:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connection.sendall(os.urandom(turn % 17))
+
+    with attacked(ways=ALL_WAYS) as (daemon, _):
+        with Wire(daemon.listen) as first:
+            path = hello_and_no_more(first)["share"]
+        knockers = [threading.Thread(target=knock, args=(path,), daemon=True) for _ in range(3)]
+        for knocker in knockers:
+            knocker.start()
+        try:
+            for _ in range(30):
+                with Client(daemon.listen, batch_size=K, credit=1, ways=ALL_WAYS) as newcomer:
+                    batch = newcomer.take()  # inline, should a cookie have been crowded out
+                    assert batch.records == [b"x" * 20] * K
+                    newcomer.release(batch)
+        finally:
+            is_over.set()
+            for knocker in knockers:
+                knocker.join()
+
+
+@case
+def what_comes_behind_a_cookie_ends_the_connection_and_no_more():
+    with attacked(ways=ALL_WAYS) as (daemon, _), Wire(daemon.listen) as talker:
+        for more in (b"x", bytes(100_000)):
+            key = os.urandom(16)
+            welcome = hello_and_no_more(talker, key=key)
+            with share.open_connection(welcome["share"]) as connection:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connection.sendall(welcome["cookie"] + more)
+
+                def has_ended():
+                    try:
+                        data, descriptors, _, _ = socket.recv_fds(connection, 1000, 8)
+                    except ConnectionResetError:
+                        return True
+                    share.close_descriptors(descriptors)
+                    return data == b""
+
+                wait_for(has_ended, "the connection ends")
+            talker.send("READY", key=key, way=welcome["way"])
+            name, fields = talker.receive()
+            assert name == "BATCH" and fields["way"] == wire.INLINE
+
+
+@case
+def clients_that_fetch_and_vanish_leave_nothing_mapped():
+    with attacked(daemon="shm_bytes_max = 4194304", ways=NO_MAP) as (daemon, _):
+        before = descriptors_of(daemon)
+        for turn in range(200):
+            with Wire(daemon.listen) as attacker:
+                attacker.socket.linger = 0
+                ways = (NO_MAP, ALL_WAYS)[turn % 2]
+                # there is memory for few rings: those before must have been taken back
+                welcome = wait_for(lambda: offer_to(attacker, ways), "an offer")
+                assert show(welcome["share"], welcome["cookie"]) is None
+        wait_for(lambda: descriptors_of(daemon) <= before + 2, "the daemon closes what is gone")
+
+
+def offer_to(connection, ways):
+    """The WELCOME of a new session, or None when there is no memory for its ring now."""
+    key = os.urandom(16)
+    connection.send_frames(message("HELLO", key=key, held=[], ways=ways))
+    name, welcome = connection.receive()
+    assert name == "WELCOME", welcome
+    if welcome["way"] != wire.INLINE:
+        return welcome
+    connection.send("BYE", key=key, text="")
+    while name != "BYE":
+        name, _ = connection.receive()
+    return None
 
 
 if __name__ == "__main__":

@@ -20,12 +20,17 @@ def record(i):
     return b"%d:" % i * (i % 7)
 
 
-def daemon_on(instances, daemon="drain_ms = 100", **job):
-    """A daemon with one job `default` that has these settings, on records of differing sizes."""
-    make_dataset("data", [record(i) for i in range(instances)])
+def daemon_on(instances, daemon="drain_ms = 100", dataset="", record_of=record, directory="run",
+              **job):
+    """A daemon with one job `default` that has these settings, on records of differing sizes.
+
+    daemon, dataset  lines for those sections of its configuration
+    """
+    if not os.path.exists("data"):
+        make_dataset("data", [record_of(i) for i in range(instances)])
     settings = "".join(f"{name} = {value}\n" for name, value in job.items())
     return Daemon(config=f"[daemon]\n{daemon}\n[dataset d]\npath = {os.path.abspath('data')}\n"
-                         f"[job default]\n{settings}")
+                         f"{dataset}\n[job default]\n{settings}", directory=directory)
 
 
 def job_of(daemon):
@@ -349,11 +354,12 @@ def a_report_whose_answer_was_lost_is_sent_again_after_hello():
 @case
 def hello_with_a_known_key_may_not_change_its_wishes():
     with daemon_on(100) as daemon, Client(daemon.listen, batch_size=K, credit=2) as client:
-        for name, value in (("batch_size", 11), ("credit", 3), ("rank", 1)):
+        for name, value in (("batch_size", 11), ("credit", 3), ("rank", 1), ("layout", 1)):
             wishes, client.wishes = client.wishes, {**client.wishes, name: value}
             assert refusal_of(client.hello).code == "INVALID", name
             client.wishes = wishes
-        client.wishes = {**client.wishes, "batch_size": 0, "credit": 0, "agent": "renamed"}
+        client.wishes = {**client.wishes, "batch_size": 0, "credit": 0, "agent": "renamed",
+                         "ways": 7}
         client.hello()
         assert client.welcome["batch_size"] == K and client.welcome["credit"] == 2
         assert counters(daemon)["sessions_opened"] == 1
@@ -415,7 +421,8 @@ def sigterm_says_bye_serves_the_reports_and_ends_with_0():
         for trainer in (client, idle):
             assert trainer.wait_for("BYE")["key"] == trainer.key
         with Wire(daemon.listen) as newcomer:
-            newcomer.send("HELLO", major=0, minor=1, key=bytes(16), held=[], **client.wishes)
+            newcomer.send("HELLO", major=wire.MAJOR, minor=wire.MINOR, key=bytes(16), held=[],
+                          **client.wishes)
             name, fields = newcomer.receive()
             assert name == "ERROR" and wire.ERRORS[fields["code"]] == "DRAINING"
         client.hello()  # a known session may
@@ -448,8 +455,9 @@ def sigterm_waits_no_longer_than_drain_ms():
 
 def hello_with(connection, extra=(), frames=(), **changes):
     """HELLO with some fields changed. @return the answer: (name, fields)"""
-    fields = {"major": 0, "minor": 1, "key": os.urandom(16), "job": "default", "rank": 0,
-              "batch_size": K, "credit": 1, "agent": "", "held": [], **changes}
+    fields = {"major": wire.MAJOR, "minor": wire.MINOR, "key": os.urandom(16), "job": "default",
+              "rank": 0, "batch_size": K, "credit": 1, "agent": "", "layout": wire.SCATTERED,
+              "ways": 1, "held": [], **changes}
     values = [fields[field.name] for field in wire.BY_NAME["HELLO"].fields]
     connection.send_frames([wire.header(1, *values, *extra), b"".join(fields["held"]), *frames])
     return connection.receive()
@@ -461,7 +469,8 @@ def a_newer_minor_with_more_fields_and_frames_is_accepted():
         with Wire(daemon.listen) as newer:
             extra = [7, None, "more", 1.5, b"bytes", True, -1]
             name, fields = hello_with(newer, minor=999, extra=extra, frames=[b"more", b""])
-            assert name == "WELCOME" and (fields["major"], fields["minor"]) == (0, 1)
+            assert name == "WELCOME"
+            assert (fields["major"], fields["minor"]) == (wire.MAJOR, wire.MINOR)
         with Client(daemon.listen, batch_size=K, credit=1) as client:
             batch = client.take()
             header = wire.header(5, client.key, batch.token, 1, K, "more", None)
@@ -487,7 +496,8 @@ def another_major_is_refused_with_both_numbers():
     with daemon_on(100) as daemon, Wire(daemon.listen) as stranger:
         name, fields = hello_with(stranger, major=7, minor=3)
         assert name == "ERROR" and wire.ERRORS[fields["code"]] == "VERSION" and fields["about"] == 1
-        assert "7.3" in fields["text"] and "0.1" in fields["text"], fields["text"]
+        ours = f"{wire.MAJOR}.{wire.MINOR}"
+        assert "7.3" in fields["text"] and ours in fields["text"], fields["text"]
         assert fields["token"] == bytes(16)
         # nothing but the first three need be as it is today
         stranger.send_frames([wire.header(1, 2, 0, "else")])
@@ -501,6 +511,7 @@ def what_cannot_be_wished_is_refused_with_its_value():
     wrong = [({"job": "none"}, "NO_JOB", "none"), ({"batch_size": 101}, "INVALID", "101"),
              ({"batch_size": 65537}, "TOO_LARGE", "65537"), ({"credit": 65}, "TOO_LARGE", "65"),
              ({"rank": 65536}, "TOO_LARGE", "65536"), ({"agent": "a" * 65}, "TOO_LARGE", "65"),
+             ({"layout": 3}, "TOO_LARGE", "layout is 3"), ({"ways": 8}, "TOO_LARGE", "ways is 8"),
              ({"agent": "a\nb"}, "MALFORMED", "agent"), ({"job": "j" * 65}, "TOO_LARGE", "65")]
     with daemon_on(100) as daemon, Wire(daemon.listen) as client:
         for changes, code, word in wrong:
@@ -513,4 +524,5 @@ def what_cannot_be_wished_is_refused_with_its_value():
         assert fields["credit"] == job_of(daemon)["settings"]["credit"]
 
 
-main(globals())
+if __name__ == "__main__":
+    main(globals())

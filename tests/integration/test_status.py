@@ -29,7 +29,7 @@ class Trainer:
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.RCVTIMEO, 1000 * DEADLINE_SECONDS)
         self.socket.connect(daemon.listen)
-        self.send([HELLO, 0, 1, self.key, job, 3, batch_size, 2, agent], b"")
+        self.send([HELLO, 0, 2, self.key, job, 3, batch_size, 2, agent, 0, 0], b"")
 
     def send(self, header, *vectors):
         self.socket.send_multipart([msgpack.packb(header, use_bin_type=True), *vectors])
@@ -336,7 +336,10 @@ def ohemctl_shows_daemon_and_jobs():
         assert job["REPORTS"] == "25" and job["SESSIONS"] == "1"
         assert "job default" in jobs and "rho 0.5" in jobs
         assert table_of(jobs, "EPOCH")[0]["REPORTED"] == "100"
-        assert table_of(jobs, "SESSION")[0]["AGENT"] == "evil\\xe2\\x80\\xae"
+        session = table_of(jobs, "SESSION")[0]
+        assert session["AGENT"] == "evil\\xe2\\x80\\xae"
+        assert (session["TRANSPORT"], session["LAYOUT"]) == ("inline", "scattered")
+        assert "staleness" in jobs
         assert ohemctl(daemon, "jobs", "--job", "default")[0].startswith("job default")
         assert ohemctl(daemon, "--socket", daemon.status, "status")[0].startswith("ohemd ")
 

@@ -3,6 +3,7 @@
 #include "alloc.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ void __wrap_free(void *block);
 
 static size_t fail_in; /* allocations until the one that fails, itself included; 0: none */
 static bool failed;
-static size_t live;
+static atomic_size_t live, taken;
 
 void alloc_fail_at(size_t nth)
 {
@@ -41,8 +42,14 @@ size_t alloc_live(void)
     return live;
 }
 
+size_t alloc_count(void)
+{
+    return taken;
+}
+
 static bool fails_now(void)
 {
+    taken++;
     if (fail_in == 0 || --fail_in > 0)
         return false;
     failed = true;

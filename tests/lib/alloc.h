@@ -2,7 +2,8 @@
  *
  * For programs that are linked with ALLOC_LDFLAGS of the Makefile (--wrap): there, malloc, calloc,
  * realloc, aligned_alloc, posix_memalign, strdup and free of *our* objects come through here;
- * shared libraries keep the real ones. Without a call to alloc_fail_at() nothing fails. One thread.
+ * shared libraries keep the real ones. Without a call to alloc_fail_at() nothing fails. Counting is
+ * for all threads, failing for one.
  */
 #ifndef ALLOC_H
 #define ALLOC_H
@@ -18,5 +19,8 @@ bool alloc_has_failed(void);
 
 /** Blocks that were allocated and not yet freed. */
 size_t alloc_live(void);
+
+/** Allocations since the start, reallocations included. */
+size_t alloc_count(void);
 
 #endif

@@ -160,6 +160,11 @@ const struct ohem_selection *daemon_report(struct ohem_batch *batch, const float
 /* ---- the process -------------------------------------------------------------------------------
  */
 
+static const char *or_none(const char *lines)
+{
+    return lines != NULL ? lines : "";
+}
+
 static void write_config(struct daemon *d)
 {
     char here[DAEMON_PATH_MAX - 32];
@@ -167,12 +172,15 @@ static void write_config(struct daemon *d)
 
     assert_non_null(f);
     assert_non_null(getcwd(here, sizeof here));
-    (void)snprintf(d->endpoint, sizeof d->endpoint, "ipc://%s/ohemd.sock", here);
+    if (d->listen != NULL)
+        (void)snprintf(d->endpoint, sizeof d->endpoint, "%s", d->listen);
+    else
+        (void)snprintf(d->endpoint, sizeof d->endpoint, "ipc://%s/ohemd.sock", here);
     (void)snprintf(d->status, sizeof d->status, "%s/status.sock", here);
-    (void)fprintf(f, "[daemon]\nlisten = %s\nstatus_socket = %s\n%s\n", d->endpoint, d->status,
-                  d->settings != NULL ? d->settings : "");
-    (void)fprintf(f, "[dataset default]\npath = %s\n\n[job default]\n%s", DAEMON_DATASET,
-                  d->job != NULL ? d->job : "");
+    (void)fprintf(f, "[daemon]\nlisten = %s\nstatus_socket = %s\nshare_socket = %s/%s\n%s\n",
+                  d->endpoint, d->status, here, DAEMON_SHARE, or_none(d->settings));
+    (void)fprintf(f, "[dataset default]\npath = %s\n%s\n[job default]\n%s", DAEMON_DATASET,
+                  or_none(d->dataset), or_none(d->job));
     assert_int_equal(fclose(f), 0);
 }
 

@@ -2,7 +2,7 @@
  *
  *     struct daemon d = {.job = "rho = 1\n"};
  *
- *     daemon_start(&d);           // serves the folder `data`; both sockets lie beside it
+ *     daemon_start(&d);           // serves the folder `data`; its sockets lie beside it
  *     ... d.endpoint ...
  *     daemon_stop(&d);            // SIGTERM, and it must end with 0: so do the sanitizers'
  * findings
@@ -20,12 +20,15 @@
 #include <sys/types.h>
 
 #define DAEMON_DATASET     "data"
+#define DAEMON_SHARE       "share.sock"
 #define DAEMON_DEADLINE_MS 60000 /* for one thing to happen: a start under a sanitizer is slow */
 #define DAEMON_PATH_MAX    256
 
 struct daemon {
     const char *settings; /* lines for [daemon]; NULL: none */
-    const char *job;      /* lines for [job default]; NULL: none */
+    const char *dataset;  /* lines for [dataset default]; NULL: none */
+    const char *job;      /* lines for [job default], and sections behind it; NULL: none */
+    const char *listen;   /* an endpoint; NULL: a Unix socket */
     char endpoint[DAEMON_PATH_MAX];
     char status[DAEMON_PATH_MAX]; /* path of the status socket */
     pid_t pid;                    /* 0: it does not run */

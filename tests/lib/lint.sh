@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 mapfile -t sources < <(git ls-files '*.c' '*.h')
 mapfile -t units < <(git ls-files '*.c')
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
-packages="libzmq lmdb libuv libsodium libmicrohttpd jansson inih libsystemd cmocka libarchive zlib libcurl openblas"
+packages="libzmq lmdb libuv libsodium libmicrohttpd jansson inih libsystemd cmocka libarchive zlib libcurl openblas fuse3"
 msgpack=$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack)
 # shellcheck disable=SC2086 # a list of words
 read -ra cflags < <(pkg-config --cflags $packages "$msgpack")

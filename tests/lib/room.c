@@ -111,6 +111,8 @@ struct message room_message(enum message_type type, struct session_key key, stru
         m.credit.token = token;
     } else if (type == MESSAGE_PING) {
         m.ping.key = key;
+    } else if (type == MESSAGE_READY) {
+        m.ready.key = key;
     } else {
         m.bye.key = key;
     }
@@ -118,7 +120,7 @@ struct message room_message(enum message_type type, struct session_key key, stru
 }
 
 static const enum message_type session_types[] = {MESSAGE_LOSS, MESSAGE_CREDIT, MESSAGE_PING,
-                                                  MESSAGE_BYE};
+                                                  MESSAGE_BYE, MESSAGE_READY};
 
 void assert_no_session_for(struct room *r, struct trainer *t, const struct session_key *key)
 {

@@ -4,7 +4,7 @@ Shares nothing with libohem, so that the document is tested and not only our rea
 keeps the rules of a session (section 6): what it holds, what has no answer yet, what to do after a
 HELLO.
 
-    with Client(daemon.listen, batch_size=10, credit=2) as client:
+    with Client(daemon.listen, batch_size=10, credit=2, layout=wire.PACKED, ways=7) as client:
         batch = client.take()
         selection = client.report(batch, losses)       # selection["indices"]
         client.release(batch)
@@ -15,10 +15,19 @@ from collections import deque
 
 import zmq
 
+import second_share as share
 import second_wire as wire
 from harness import DEADLINE_SECONDS
 
 LINGER_MS = 1000
+INLINE_ONLY, NO_MAP, ALL_WAYS = 1, 3, 7  # for `ways`
+
+# What a Client can be told to do wrongly, once.
+WRONG_COOKIE = "a cookie that nobody has is shown"
+COOKIE_TWICE = "the cookie is shown a second time"
+HANG_UP = "the connection to the share socket is closed as soon as all is mapped"
+NO_READY = "READY is not sent"
+OTHER_WAY = "READY names a way that was not offered"
 
 
 class Refusal(Exception):
@@ -64,27 +73,74 @@ class Wire:
 
 
 class Batch:
-    """What a trainer holds: the message's fields, the records, and what became of it."""
+    """What a trainer holds: the message's fields, the records, and what became of it.
 
-    def __init__(self, fields):
-        self.fields, self.token = fields, fields["token"]
+    By shm and map the records lie in `mapping`; inline in `block`, once all parts of it are there.
+    """
+
+    def __init__(self, fields, layout, mapping):
+        self.fields, self.token, self.mapping = fields, fields["token"], mapping
         self.step = int.from_bytes(self.token[:8], "little")
         self.ids = [int(i) for i in fields["ids"]]
-        ends = [int(offset) for offset in fields["offsets"]]
-        self.records = [fields["payload"][a:b] for a, b in zip(ends, ends[1:])]
+        self.places = wire.places(fields)
+        self.records = None  # set when it is handed to the trainer
         self.seq, self.losses, self.selection = 0, None, None
+        self.block, self.parts, self.missing = fields["payload"], 0, set()
+        if fields["parts"]:
+            self.block = bytearray(fields["bytes"])
+            self.missing = set(range(fields["count"]))
+        self._check_layout(layout)
+
+    def _check_layout(self, layout):
+        """Section 4: the block has it whichever way it comes."""
+        begins, ends = zip(*self.places)
+        if layout == wire.PACKED:
+            assert begins == (0, *ends[:-1]) and ends[-1] == self.fields["bytes"]
+        elif layout == wire.ALIGNED64:
+            assert all(begin % wire.ALIGNMENT == 0 for begin in begins)
+
+    def add_part(self, part):
+        """A PART that belongs to it, as section 4 says."""
+        first, last = part["first"], part["first"] + part["count"] - 1
+        assert last < self.fields["count"], f"a part of records {first}..{last}"
+        begin, end = self.places[first][0], self.places[last][1]
+        assert part["begin"] == begin, f"a part at {part['begin']}, not {begin}"
+        size = len(part["payload"])
+        assert size == end - begin, f"a part of {size} bytes, not {end - begin}"
+        assert self.missing >= set(range(first, last + 1)), f"records {first}..{last} came twice"
+        self.block[begin:end] = part["payload"]
+        self.missing -= set(range(first, last + 1))
+        self.parts += 1
+        assert bool(self.missing) == (self.parts < self.fields["parts"]), "as many as were promised"
+
+    @property
+    def is_whole(self):
+        return not self.missing
+
+    def read(self):
+        """The records, now; raises share.Stale."""
+        assert self.is_whole
+        if self.fields["way"] != wire.INLINE:
+            return self.mapping.read(self.fields)
+        return [bytes(self.block[begin:end]) for begin, end in self.places]
 
 
 class Client:
-    """A session. HELLO is said at once; leaving a `with` block says BYE."""
+    """A session. HELLO is said at once; leaving a `with` block says BYE.
+
+    layout  of the records: wire.SCATTERED, PACKED or ALIGNED64
+    ways    by which it can take records, a sum: 1 inline, 2 shm, 4 map
+    wrong   what to do wrongly at the first WELCOME, of the list above
+    """
 
     def __init__(self, endpoint, job="default", rank=0, batch_size=0, credit=0,
-                 agent="second client"):
-        self.endpoint = endpoint
+                 agent="second client", layout=wire.SCATTERED, ways=INLINE_ONLY, wrong=()):
+        self.endpoint, self.wrong = endpoint, set(wrong)
         self.wishes = {"job": job, "rank": rank, "batch_size": batch_size, "credit": credit,
-                       "agent": agent}
+                       "agent": agent, "layout": layout, "ways": ways}
         self.key, self.seq, self.nonce = secrets.token_bytes(16), 0, 0
         self.welcome, self.wire, self.is_draining = None, None, False
+        self.mapping, self.not_shared = None, None  # what is mapped, and why the last fetch failed
         self.batches = {}  # by token: received and not released
         self.fresh = deque()  # of those, not yet given to the trainer
         self.connect()
@@ -97,45 +153,118 @@ class Client:
         self.hello()
 
     def hello(self):
-        self.wire.send("HELLO", major=wire.MAJOR, minor=wire.MINOR, key=self.key,
-                       held=list(self.batches), **self.wishes)
+        held = [token for token, batch in self.batches.items() if batch.is_whole]
+        self.wire.send("HELLO", major=wire.MAJOR, minor=wire.MINOR, key=self.key, held=held,
+                       **self.wishes)
         before, self.welcome = self.welcome, self.wait_for("WELCOME")
         assert self.welcome["major"] == wire.MAJOR
+        assert self.welcome["layout"] == self.wishes["layout"]
         if before and any(before[name] != self.welcome[name] for name in ("boot", "session")):
             self.batches.clear()  # another daemon, or a session forgotten: it knows none of these
             self.fresh.clear()
+            self._leave()
+        self._take_offer()
         for batch in sorted(self.batches.values(), key=lambda batch: batch.seq):
             if batch.losses is not None and batch.selection is None:
                 self._send_report(batch)
 
+    def _leave(self):
+        """The session uses its mapping no more; batches of it that somebody holds still can."""
+        if self.mapping is not None:
+            self.mapping.hang_up()
+        self.mapping = None
+
+    # ---- section 9
+
+    def _take_offer(self):
+        way, cookie = self.welcome["way"], self.welcome["cookie"]
+        assert way == wire.INLINE or self.wishes["ways"] & 1 << way, "a way we did not name"
+        assert way != wire.MAP or self.wishes["layout"] == wire.SCATTERED
+        if way == wire.INLINE:
+            assert cookie == wire.NO_COOKIE and self.welcome["share"] == ""
+            return
+        if cookie != wire.NO_COOKIE:
+            self._leave()
+            self._fetch()
+        if NO_READY not in self.wrong:
+            self.ready()
+
+    def _fetch(self):
+        offer, connection = dict(self.welcome), None
+        if WRONG_COOKIE in self.wrong:
+            self.wrong.remove(WRONG_COOKIE)
+            offer["cookie"] = secrets.token_bytes(16)
+        try:
+            self.mapping = share.fetch(offer)
+            if COOKIE_TWICE in self.wrong:
+                connection = share.open_connection(offer["share"])
+                share.ask(connection, offer["cookie"])
+                raise AssertionError("the cookie was good twice")
+        except (share.NotShared, OSError) as error:
+            self.not_shared = error
+        if connection is not None:
+            connection.close()
+        if HANG_UP in self.wrong:
+            self.mapping.hang_up()
+
+    def ready(self, way=None):
+        """Say READY, by default with what is mapped."""
+        if OTHER_WAY in self.wrong:
+            self.wrong.remove(OTHER_WAY)
+            way = {wire.SHM: wire.MAP, wire.MAP: wire.SHM}[self.welcome["way"]]
+        elif way is None:
+            way = wire.INLINE if self.mapping is None else self.mapping.answer.way
+        self.wire.send("READY", key=self.key, way=way)
+
+    # ---- receiving
+
     def wait_for(self, name, matches=lambda fields: True, seconds=DEADLINE_SECONDS):
-        """The next message of that name; batches that come in between are kept. ERROR is raised."""
+        """The next message of that name, or of one of those; batches that come in between are kept.
+        ERROR is raised."""
+        names = (name,) if isinstance(name, str) else name
         end = time.monotonic() + seconds
         while True:
             got, fields = self.wire.receive(max(0, end - time.monotonic()))
             if got == "BATCH":
                 self._keep(fields)
+            elif got == "PART":
+                self._keep_part(fields)
             elif got == "SELECTION" and fields["token"] in self.batches:
                 self.batches[fields["token"]].selection = fields
             elif got == "BYE":
                 self.is_draining = True
-            elif got == "ERROR" and name != "ERROR":
+            elif got == "ERROR" and "ERROR" not in names:
                 raise Refusal(fields)
-            if got == name and matches(fields):
+            if got in names and matches(fields):
                 return fields
 
     def _keep(self, fields):
         assert fields["count"] == self.welcome["batch_size"]
         assert all(i < self.welcome["instance_count"] for i in fields["ids"])
-        if fields["token"] not in self.batches:  # else it came twice
-            batch = self.batches[fields["token"]] = Batch(fields)
+        mapped = wire.INLINE if self.mapping is None else self.mapping.answer.way
+        assert fields["way"] in (wire.INLINE, mapped), f"by way {fields['way']}"
+        old = self.batches.get(fields["token"])
+        if old is not None and old.is_whole:
+            return  # it came twice
+        batch = Batch(fields, self.wishes["layout"], self.mapping)
+        self.batches[batch.token] = batch
+        if old in self.fresh:  # what came of its parts before the connection broke is dropped
+            self.fresh[self.fresh.index(old)] = batch
+        else:
             self.fresh.append(batch)
 
+    def _keep_part(self, fields):
+        batch = self.batches.get(fields["token"])
+        if batch is not None and not batch.is_whole:
+            batch.add_part(fields)
+
     def take(self):
-        """The next batch."""
-        if not self.fresh:
-            self.wait_for("BATCH", lambda _fields: self.fresh)
-        return self.fresh.popleft()
+        """The next batch, with its records."""
+        while not (self.fresh and self.fresh[0].is_whole):
+            self.wait_for(("BATCH", "PART"))
+        batch = self.fresh.popleft()
+        batch.records = batch.read()
+        return batch
 
     def report(self, batch, losses):
         """@return the SELECTION"""
@@ -179,6 +308,7 @@ class Client:
     def bye(self):
         self.wire.send("BYE", key=self.key, text="done")
         self.wait_for("BYE")
+        self._leave()
 
     def __enter__(self):
         return self
@@ -186,4 +316,9 @@ class Client:
     def __exit__(self, kind, *_error):
         if kind is None:
             self.bye()
+        self.close()
+
+    def close(self):
+        """Go without a word."""
+        self._leave()
         self.wire.close()

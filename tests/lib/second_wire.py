@@ -26,18 +26,27 @@ MESSAGE_RANK_MAX = 65535
 MESSAGE_NAME_BYTES_MAX = 64
 MESSAGE_AGENT_BYTES_MAX = 64
 MESSAGE_TEXT_BYTES_MAX = 480
+MESSAGE_SHARE_BYTES_MAX = 107
+MESSAGE_PARTS_MAX = 128
+MESSAGE_WAY_MAX = 2
+MESSAGE_WAYS_MAX = 7
+MESSAGE_RECORDS_MAX = 2
 
-MAJOR, MINOR = 0, 1
+MAJOR, MINOR = 0, 2
 KEY_BYTES = 16
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
-# Errors, section 7: those that the daemon sends.
+# Errors, section 7: those that the daemon sends, in messages or over its share socket.
 ERRORS = {
-    1: "NOMEM", 2: "INVALID", 20: "VERSION", 21: "MALFORMED", 22: "TOO_LARGE", 23: "NO_JOB",
-    24: "NO_SESSION", 25: "LIMIT", 26: "DRAINING", 27: "SESSION_DEAD", 40: "TOKEN", 41: "FOREIGN",
-    42: "COUNT", 43: "CONFLICT", 44: "EXPIRED",
+    1: "NOMEM", 2: "INVALID", 3: "SYSTEM", 8: "DATASET", 20: "VERSION", 21: "MALFORMED",
+    22: "TOO_LARGE", 23: "NO_JOB", 24: "NO_SESSION", 25: "LIMIT", 26: "DRAINING", 40: "TOKEN",
+    41: "FOREIGN", 42: "COUNT", 43: "CONFLICT", 44: "EXPIRED",
 }
 LATE, REPEATED = 1, 2  # SELECTION's flags
+SCATTERED, PACKED, ALIGNED64 = 0, 1, 2  # layouts
+ALIGNMENT = 64
+INLINE, SHM, MAP = 0, 1, 2  # ways, and as a set: a sum of 1 << way
+NO_COOKIE = bytes(16)
 
 
 class Refused(Exception):
@@ -55,7 +64,7 @@ class Refused(Exception):
 # A field of the header. least and most bound an integer's value or a text's bytes; what is over
 # `most` is TOO_LARGE if that is one of the named limits, else MALFORMED.
 Field = namedtuple("Field", "name kind least most named")
-# An element count is a field's name, or a function of the fields.
+# An element count is a field's name.
 Vector = namedtuple("Vector", "name dtype count")
 Message = namedtuple("Message", "number name fields vectors")
 
@@ -64,8 +73,8 @@ def u32(name, least=0, most=2**32 - 1, named=None):
     return Field(name, "integer", least, named or most, named)
 
 
-def u64(name, least=0):
-    return Field(name, "integer", least, 2**64 - 1, None)
+def u64(name, least=0, named=None):
+    return Field(name, "integer", least, named or 2**64 - 1, named)
 
 
 def f32(name):
@@ -83,6 +92,7 @@ def bin16(name):
 KEY, TOKEN = bin16("key"), bin16("token")
 JOB = text("job", MESSAGE_NAME_BYTES_MAX)
 COUNT = u32("count", least=1, named=MESSAGE_BATCH_SIZE_MAX)
+LAYOUT, WAY = u32("layout", named=MESSAGE_RECORDS_MAX), u32("way", named=MESSAGE_WAY_MAX)
 TEXT = text("text", MESSAGE_TEXT_BYTES_MAX)
 
 MESSAGES = [
@@ -90,31 +100,41 @@ MESSAGES = [
             [u32("major"), u32("minor"), KEY, JOB, u32("rank", named=MESSAGE_RANK_MAX),
              u32("batch_size", named=MESSAGE_BATCH_SIZE_MAX),
              u32("credit", named=MESSAGE_CREDIT_MAX),
-             text("agent", MESSAGE_AGENT_BYTES_MAX)],
+             text("agent", MESSAGE_AGENT_BYTES_MAX), LAYOUT, u32("ways", named=MESSAGE_WAYS_MAX)],
             [Vector("held", "V16", None)]),
     Message(2, "WELCOME",
             [u32("major"), u32("minor"), u64("boot"), u64("session"), JOB,
              u64("instance_count", least=1), u64("record_bytes"), u64("record_bytes_max"),
              u64("generation"), u32("batch_size", least=1, named=MESSAGE_BATCH_SIZE_MAX),
-             u32("credit", least=1, named=MESSAGE_CREDIT_MAX), u64("lease_ms")], []),
+             u32("credit", least=1, named=MESSAGE_CREDIT_MAX), u64("lease_ms"), LAYOUT, WAY,
+             text("share", MESSAGE_SHARE_BYTES_MAX), bin16("cookie"),
+             text("fields", MESSAGE_TEXT_BYTES_MAX)], []),
     Message(3, "CREDIT", [KEY, TOKEN], []),
     Message(4, "BATCH",
-            [TOKEN, u64("epoch"), COUNT, u32("coverage_count"), u64("record_bytes"),
-             u64("lease_ms")],
+            [TOKEN, u64("epoch"), COUNT, u32("coverage_count", named=MESSAGE_BATCH_SIZE_MAX),
+             u64("record_bytes"), u64("lease_ms"), u64("lsn"), WAY,
+             u32("slot", named=MESSAGE_CREDIT_MAX - 1),
+             u64("bytes", named=MESSAGE_PAYLOAD_BYTES_MAX), u32("parts", named=MESSAGE_PARTS_MAX)],
             [Vector("ids", "<u8", "count"), Vector("probabilities", "<f4", "count"),
-             Vector("weights", "<f4", "count"), Vector("offsets", "<u8", lambda f: f["count"] + 1),
-             Vector("payload", None, None)]),
+             Vector("weights", "<f4", "count"), Vector("offsets", "<u8", "count"),
+             Vector("sizes", "<u4", "count"), Vector("payload", None, None)]),
     Message(5, "LOSS",
             [KEY, TOKEN, u64("seq", least=1), COUNT], [Vector("losses", "<f4", "count")]),
     Message(6, "SELECTION",
-            [TOKEN, u64("seq"), u64("lsn"), u32("flags"), u32("nonfinite_count"), u32("all.count"),
-             f32("all.mean"), f32("all.min"), f32("all.max"), u32("kept.count"), f32("kept.mean"),
+            [TOKEN, u64("seq"), u64("lsn"), u32("flags"),
+             u32("nonfinite_count", named=MESSAGE_BATCH_SIZE_MAX),
+             u32("all.count", named=MESSAGE_BATCH_SIZE_MAX), f32("all.mean"), f32("all.min"),
+             f32("all.max"), u32("kept.count", named=MESSAGE_BATCH_SIZE_MAX), f32("kept.mean"),
              f32("kept.min"), f32("kept.max")],
             [Vector("indices", "<u4", "kept.count"), Vector("weights", "<f4", "kept.count")]),
     Message(7, "PING", [KEY, u64("nonce")], []),
     Message(8, "PONG", [u64("nonce"), u64("boot")], []),
     Message(9, "BYE", [KEY, TEXT], []),
     Message(10, "ERROR", [u32("code", least=1, most=2**31 - 1), u32("about"), TOKEN, TEXT], []),
+    Message(11, "READY", [KEY, WAY], []),
+    Message(12, "PART",
+            [TOKEN, u64("begin"), u32("first", named=MESSAGE_BATCH_SIZE_MAX - 1), COUNT],
+            [Vector("payload", None, None)]),
 ]
 BY_NAME = {message.name: message for message in MESSAGES}
 BY_NUMBER = {message.number: message for message in MESSAGES}
@@ -193,7 +213,9 @@ def _array_count(frame):
 def _check_major(message, elements):
     """The two versions stand first in every version: nothing else need be readable."""
     theirs = elements[1:3]
-    if len(theirs) == 2 and type(theirs[0]) is int and theirs[0] != MAJOR:
+    for field, value in zip(message.fields, theirs):
+        _read(message, field, value)
+    if len(theirs) == 2 and theirs[0] != MAJOR:
         raise Refused("VERSION", message.name, f"they {theirs[0]}.{theirs[1]}, we {MAJOR}.{MINOR}")
 
 
@@ -236,7 +258,8 @@ def _check_frames(message, frames):
         name = message.vectors[len(frames) - 1].name
         raise Refused("MALFORMED", message.name, f"the frame of {name} is missing")
     for number, frame in enumerate(frames):
-        is_payload = message.name == "BATCH" and number == len(message.vectors)
+        vector = message.vectors[number - 1].name if 0 < number <= len(message.vectors) else None
+        is_payload = vector == "payload"
         limit = MESSAGE_PAYLOAD_BYTES_MAX if is_payload else MESSAGE_FRAME_BYTES_MAX
         if len(frame) > limit:
             raise Refused("TOO_LARGE", message.name, f"frame {number} has {len(frame)} bytes")
@@ -244,8 +267,8 @@ def _check_frames(message, frames):
 
 def _check_fields(message, fields):
     """Fields that limit each other; before the vectors, whose counts they are."""
-    if message.name == "BATCH" and fields["coverage_count"] > fields["count"]:
-        raise Refused("MALFORMED", "BATCH", "more coverage slots than slots")
+    if message.name == "BATCH":
+        _check_way(fields)
     if message.name == "SELECTION":
         if fields["kept.count"] > fields["all.count"]:
             raise Refused("MALFORMED", "SELECTION", "more kept than there are")
@@ -260,8 +283,7 @@ def _read_vectors(message, fields, frames):
         elif vector.dtype == "V16":
             fields[vector.name] = _tokens(message, frame)
         else:
-            count = vector.count(fields) if callable(vector.count) else fields[vector.count]
-            dtype = np.dtype(vector.dtype)
+            count, dtype = fields[vector.count], np.dtype(vector.dtype)
             if len(frame) != count * dtype.itemsize:
                 raise Refused("MALFORMED", message.name,
                               f"{vector.name} has {len(frame)} bytes, not {count} elements")
@@ -276,14 +298,42 @@ def _tokens(message, frame):
     return [frame[i:i + KEY_BYTES] for i in range(0, len(frame), KEY_BYTES)]
 
 
+def _check_way(fields):
+    """What a BATCH may say that comes by this way."""
+    way, slot, parts = fields["way"], fields["slot"], fields["parts"]
+    wrong = None
+    if fields["coverage_count"] > fields["count"]:
+        wrong = "more coverage slots than slots"
+    elif slot and way != SHM:
+        wrong = f"slot {slot} of no ring"
+    elif fields["bytes"] and way == MAP:
+        wrong = f"a block of {fields['bytes']} bytes in the file"
+    elif parts and (way != INLINE or parts > fields["count"]):
+        wrong = f"{parts} parts of {fields['count']} records by way {way}"
+    if wrong:
+        raise Refused("MALFORMED", "BATCH", wrong)
+
+
+def places(fields):
+    """Where each record of a BATCH begins and ends, as (begin, end): Python's integers, which do
+    not wrap."""
+    return [(int(offset), int(offset) + int(size))
+            for offset, size in zip(fields["offsets"], fields["sizes"])]
+
+
 def _check_batch(fields):
-    offsets = [int(offset) for offset in fields["offsets"]]
-    sizes = {after - before for before, after in zip(offsets, offsets[1:])}
-    if offsets[0] != 0 or offsets[-1] != len(fields["payload"]) or min(sizes) < 0:
-        raise Refused("MALFORMED", "BATCH", "offsets do not divide the payload")
-    if fields["record_bytes"] not in (0, *sizes) or (fields["record_bytes"] and len(sizes) != 1):
+    in_payload = fields["bytes"] if fields["way"] == INLINE and not fields["parts"] else 0
+    if len(fields["payload"]) != in_payload:
         raise Refused("MALFORMED", "BATCH",
-                      f"records of {sizes} bytes, not {fields['record_bytes']}")
+                      f"a payload of {len(fields['payload'])} bytes, not {in_payload}")
+    if fields["record_bytes"] and any(size != fields["record_bytes"] for size in fields["sizes"]):
+        raise Refused("MALFORMED", "BATCH", f"records not of {fields['record_bytes']} bytes")
+    before = 0
+    for begin, end in places(fields) if fields["way"] != MAP else []:
+        if begin < before or end > fields["bytes"]:
+            raise Refused("MALFORMED", "BATCH",
+                          f"a record at {begin}..{end}, not in {before}..{fields['bytes']}")
+        before = end
 
 
 def _check_selection(fields):

@@ -131,7 +131,8 @@ static void deliver_cb(void *ctx, const struct engine_delivery *d)
 {
     struct shell *s = ctx;
     const struct lease *l = d->lease;
-    struct parcel *p = parcel_new(s, d->peer);
+    uint64_t peer = d->session->peer;
+    struct parcel *p = parcel_new(s, peer);
     struct message_batch *b = &p->m.batch;
 
     p->m.type = MESSAGE_BATCH;
@@ -146,8 +147,25 @@ static void deliver_cb(void *ctx, const struct engine_delivery *d)
     b->probabilities = own_vector(p, 1, (struct vector){l->probabilities, l->count}, sizeof(float));
     b->weights = own_vector(p, 2, (struct vector){l->weights, l->count}, sizeof(float));
     p->epochs = p->memory[3] = copy_of(l->epochs, l->coverage_count * sizeof *l->epochs);
-    if (s->links[d->peer] == SHELL_LINK_DOWN)
-        note_failure(s, d->peer, l->token);
+    b->lsn = l->lsn;
+    if (s->links[peer] == SHELL_LINK_DOWN)
+        note_failure(s, peer, l->token);
+}
+
+static void offer_cb(void *ctx, const struct session *session, struct message_welcome *out)
+{
+    const struct shell *s = ctx;
+
+    assert(!session->ready);
+    out->way = s->offer;
+}
+
+static void ended_cb(void *ctx, const struct session *session)
+{
+    struct shell *s = ctx;
+
+    assert(session != NULL);
+    s->ended++;
 }
 
 static void event_cb(void *ctx, const struct session *session, const char *what, const char *detail)
@@ -164,7 +182,12 @@ static void event_cb(void *ctx, const struct session *session, const char *what,
 struct shell *shell_new(const struct engine_settings *settings)
 {
     struct shell *s = calloc(1, sizeof *s);
-    struct engine_out out = {.ctx = s, .send = send_cb, .deliver = deliver_cb, .event = event_cb};
+    struct engine_out out = {.ctx = s,
+                             .send = send_cb,
+                             .offer = offer_cb,
+                             .ended = ended_cb,
+                             .deliver = deliver_cb,
+                             .event = event_cb};
 
     assert(s != NULL);
     TAILQ_INIT(&s->parcels);

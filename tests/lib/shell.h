@@ -40,7 +40,9 @@ struct shell {
     unsigned char links[SHELL_PEERS_MAX];
     struct shell_failure *failures; /* deliveries that failed, to be told to the engine */
     size_t failure_count, failure_capacity;
-    size_t events; /* lines for the log */
+    size_t events;          /* lines for the log */
+    enum message_way offer; /* what each session is offered */
+    size_t ended;           /* sessions that ended */
     TAILQ_HEAD(parcel_list, parcel) parcels;
 };
 

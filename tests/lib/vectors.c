@@ -118,12 +118,17 @@ void vectors_free(struct vectors_block *b)
 
 /* ---- in words ------------------------------------------------------------------------------ */
 
-static void put_key(FILE *f, const struct session_key *key)
+static void put_binary(FILE *f, const char *name, const struct session_key *key)
 {
-    (void)fprintf(f, "key ");
+    (void)fprintf(f, "%s ", name);
     for (size_t i = 0; i < sizeof key->bytes; i++)
         (void)fprintf(f, "%02x", key->bytes[i]);
     (void)fprintf(f, "\n");
+}
+
+static void put_key(FILE *f, const struct session_key *key)
+{
+    put_binary(f, "key", key);
 }
 
 static void put_token(FILE *f, struct token t)
@@ -184,7 +189,7 @@ static void put_hello(FILE *f, const struct message_hello *m)
     (void)fprintf(f, "rank %" PRIu32 "\nbatch_size %" PRIu32 "\ncredit %" PRIu32 "\n", m->rank,
                   m->batch_size, m->credit);
     put_text(f, "agent", m->agent);
-    (void)fprintf(f, "held");
+    (void)fprintf(f, "layout %" PRIu32 "\nways %" PRIu32 "\nheld", m->layout, m->ways);
     for (size_t i = 0; i < m->held.count; i++)
         (void)fprintf(f, " %" PRIu64 " %016" PRIx64, vector_token(m->held, i).step,
                       vector_token(m->held, i).tag);
@@ -200,9 +205,12 @@ static void put_welcome(FILE *f, const struct message_welcome *m)
     (void)fprintf(f,
                   "instance_count %" PRIu64 "\nrecord_bytes %" PRIu64 "\nrecord_bytes_max %" PRIu64
                   "\ngeneration %" PRIu64 "\nbatch_size %" PRIu32 "\ncredit %" PRIu32
-                  "\nlease_ms %" PRIu64 "\n",
+                  "\nlease_ms %" PRIu64 "\nlayout %" PRIu32 "\nway %" PRIu32 "\n",
                   m->instance_count, m->record_bytes, m->record_bytes_max, m->generation,
-                  m->batch_size, m->credit, m->lease_ms);
+                  m->batch_size, m->credit, m->lease_ms, m->layout, m->way);
+    put_text(f, "share", m->share);
+    put_binary(f, "cookie", &m->cookie);
+    put_text(f, "fields", m->fields);
 }
 
 static void put_batch(FILE *f, const struct message_batch *m)
@@ -210,12 +218,15 @@ static void put_batch(FILE *f, const struct message_batch *m)
     put_token(f, m->token);
     (void)fprintf(f,
                   "epoch %" PRIu64 "\ncount %" PRIu32 "\ncoverage_count %" PRIu32
-                  "\nrecord_bytes %" PRIu64 "\nlease_ms %" PRIu64 "\n",
-                  m->epoch, m->count, m->coverage_count, m->record_bytes, m->lease_ms);
+                  "\nrecord_bytes %" PRIu64 "\nlease_ms %" PRIu64 "\nlsn %" PRIu64 "\nway %" PRIu32
+                  "\nslot %" PRIu32 "\nbytes %" PRIu64 "\nparts %" PRIu32 "\n",
+                  m->epoch, m->count, m->coverage_count, m->record_bytes, m->lease_ms, m->lsn,
+                  m->way, m->slot, m->bytes, m->parts);
     put_u64s(f, "ids", m->ids);
     put_f32s(f, "probabilities", m->probabilities);
     put_f32s(f, "weights", m->weights);
     put_u64s(f, "offsets", m->offsets);
+    put_u32s(f, "sizes", m->sizes);
     put_bytes(f, "payload", m->payload);
 }
 
@@ -237,6 +248,14 @@ static void put_selection(FILE *f, const struct message_selection *m)
     put_stats(f, "kept", &m->kept);
     put_u32s(f, "indices", m->indices);
     put_f32s(f, "weights", m->weights);
+}
+
+static void put_part(FILE *f, const struct message_part *m)
+{
+    put_token(f, m->token);
+    (void)fprintf(f, "begin %" PRIu64 "\nfirst %" PRIu32 "\ncount %" PRIu32 "\n", m->begin,
+                  m->first, m->count);
+    put_bytes(f, "payload", m->payload);
 }
 
 static void put_message(FILE *f, const struct message *m)
@@ -276,6 +295,13 @@ static void put_message(FILE *f, const struct message *m)
         (void)fprintf(f, "code %" PRIu32 "\nabout %" PRIu32 "\n", m->error.code, m->error.about);
         put_token(f, m->error.token);
         put_text(f, "text", m->error.text);
+        break;
+    case MESSAGE_READY:
+        put_key(f, &m->ready.key);
+        (void)fprintf(f, "way %" PRIu32 "\n", m->ready.way);
+        break;
+    case MESSAGE_PART:
+        put_part(f, &m->part);
         break;
     }
 }

@@ -534,7 +534,7 @@ static void the_table_is_sorted_and_its_help_names_each_setting(void **state)
         else if (i > 0)
             assert_true(s[-1].section < s->section);
     }
-    assert_non_null(strstr(table, "\nlambda             0.5                      above 0 to 1 "));
+    assert_non_null(strstr(table, "\nlambda              0.5                      above 0 to 1 "));
     free(table);
 }
 

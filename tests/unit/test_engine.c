@@ -16,8 +16,8 @@ static void nothing_is_heard_before_hello(void **state)
 
     (void)state;
     assert_no_session_for(r, &r->trainers[0], &r->trainers[0].key);
-    assert_int_equal(r->shell->engine.metrics.messages_received, 4);
-    assert_int_equal(r->shell->engine.metrics.messages_refused, 4);
+    assert_int_equal(r->shell->engine.metrics.messages_received, 5);
+    assert_int_equal(r->shell->engine.metrics.messages_refused, 5);
     room_free(r);
 }
 

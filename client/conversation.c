@@ -1,0 +1,546 @@
+/* conversation.c - what client and daemon say to each other; see client.h.
+ *
+ * All receiving happens in client_pump(), which takes one message and files it: a BATCH with the
+ * ready ones, an answer with its batch. When the daemon is silent it is asked by PING; when it says
+ * that it does not know the session (the connection or the daemon is a new one), HELLO goes out
+ * again with the tokens of all batches at hand, and what is unanswered is sent again after WELCOME.
+ */
+#include "client.h"
+
+#include "../proto/error.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PING_MS   1000 /* of silence while a call waits, and then again */
+#define SILENT_MS 2000 /* without an answer, from then on the daemon may be gone */
+#define ATTACH_MS 2000 /* for what WELCOME offers to be fetched */
+
+#define FRAMES_BYTES_MIN (1u << 17) /* below glibc keeps memory anyhow ... */
+#define FRAMES_BYTES_MAX (1u << 25) /* ... and above it never does: both are its own numbers */
+
+int64_t client_now_ms(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int64_t client_now_us(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t client_deadline_in(int timeout_ms)
+{
+    return timeout_ms < 0 ? INT64_MAX : client_now_ms() + timeout_ms;
+}
+
+/* ---- sending -----------------------------------------------------------------------------------
+ */
+
+static void note_asked(struct ohem_client *c)
+{
+    c->asked_ms = client_now_ms();
+    if (c->unanswered_ms == 0)
+        c->unanswered_ms = c->asked_ms;
+}
+
+void client_send_hello(struct ohem_client *c)
+{
+    struct message m = {.type = MESSAGE_HELLO, .hello = c->hello};
+    struct ohem_batch *b;
+    size_t count = 0;
+
+    TAILQ_FOREACH (b, &c->batches, entry)
+        if (b->state != BATCH_ORPHAN && b->state != BATCH_COMING && count < c->held_capacity)
+            c->held[count++] = b->token;
+    m.hello.held = (struct vector){c->held, count};
+    c->welcomed = false;
+    note_asked(c);
+    link_send(&c->link, &m);
+}
+
+void client_send_ping(struct ohem_client *c)
+{
+    struct message m = {.type = MESSAGE_PING};
+
+    client_flush(c);
+    note_asked(c);
+    m.ping.key = c->hello.key;
+    m.ping.nonce = ++c->ping_nonce;
+    link_send(&c->link, &m);
+}
+
+static void send_credit(struct ohem_client *c, struct token token)
+{
+    struct message m = {.type = MESSAGE_CREDIT};
+
+    m.credit.key = c->hello.key;
+    m.credit.token = token;
+    link_send(&c->link, &m);
+}
+
+static void send_loss(struct ohem_client *c, struct ohem_batch *b)
+{
+    struct message m = {.type = MESSAGE_LOSS};
+
+    m.loss.key = c->hello.key;
+    m.loss.token = b->token;
+    m.loss.seq = b->seq;
+    m.loss.losses = (struct vector){b->losses, b->count};
+    b->ping_nonce = c->ping_nonce;
+    link_send(&c->link, &m);
+}
+
+void client_flush(struct ohem_client *c)
+{
+    for (uint32_t i = 0; i < c->credit_count; i++)
+        send_credit(c, c->credits[i]);
+    for (uint32_t i = 0; i < c->report_count; i++)
+        send_loss(c, c->reports[i]);
+    c->credit_count = c->report_count = 0;
+}
+
+void client_send_loss(struct ohem_client *c, struct ohem_batch *b)
+{
+    client_flush(c);
+    send_loss(c, b);
+}
+
+void client_put_off_loss(struct ohem_client *c, struct ohem_batch *b)
+{
+    if (c->report_count == MESSAGE_CREDIT_MAX)
+        client_flush(c);
+    c->reports[c->report_count++] = b;
+}
+
+void client_give_credit(struct ohem_client *c, struct token token)
+{
+    if (c->credit_count == MESSAGE_CREDIT_MAX)
+        client_flush(c);
+    c->credits[c->credit_count++] = token;
+}
+
+/* What was offered is mapped, or is not. */
+static void send_ready(struct ohem_client *c)
+{
+    struct message m = {.type = MESSAGE_READY};
+
+    m.ready.key = c->hello.key;
+    m.ready.way = c->way;
+    link_send(&c->link, &m);
+}
+
+/* ---- receiving ---------------------------------------------------------------------------------
+ */
+
+static struct ohem_batch *find_batch(struct ohem_client *c, struct token token)
+{
+    struct ohem_batch *b;
+
+    TAILQ_FOREACH (b, &c->batches, entry)
+        if (b->state != BATCH_ORPHAN && token_equal(b->token, token))
+            return b;
+    return NULL;
+}
+
+uint32_t client_count_batches(const struct ohem_client *c, enum batch_state state)
+{
+    const struct ohem_batch *b;
+    uint32_t count = 0;
+
+    TAILQ_FOREACH (b, &c->batches, entry)
+        count += b->state == state;
+    return count;
+}
+
+void client_recycle(struct ohem_client *c, struct ohem_batch *b)
+{
+    TAILQ_REMOVE(&c->batches, b, entry);
+    batch_drop_records(b);
+    if (b->capacity == c->welcome.batch_size)
+        TAILQ_INSERT_HEAD(&c->spare, b, entry);
+    else
+        batch_free(b);
+}
+
+/* Not more than was agreed on? */
+static int check_batch(struct ohem_client *c, const struct message_batch *m)
+{
+    uint32_t taken = client_count_batches(c, BATCH_COMING) + client_count_batches(c, BATCH_READY) +
+                     client_count_batches(c, BATCH_HELD);
+
+    if (m->count > c->welcome.batch_size) {
+        reason_set(&c->why, "a batch of %u instances came, %u were agreed on", m->count,
+                   c->welcome.batch_size);
+        return -OHEM_MALFORMED;
+    }
+    if (taken >= c->welcome.credit) {
+        reason_set(&c->why, "a batch came beyond the credit of %u", c->welcome.credit);
+        return -OHEM_MALFORMED;
+    }
+    if (m->way != WAY_INLINE && (c->attachment == NULL || m->way != attach_way(c->attachment))) {
+        reason_set(&c->why, "a batch came by way %u, which was not agreed on", m->way);
+        return -OHEM_MALFORMED;
+    }
+    return 0;
+}
+
+static struct ohem_batch *take_memory(struct ohem_client *c)
+{
+    struct ohem_batch *b = TAILQ_FIRST(&c->spare);
+
+    if (b != NULL)
+        TAILQ_REMOVE(&c->spare, b, entry);
+    else
+        b = batch_new(c, c->welcome.batch_size);
+    if (b != NULL)
+        TAILQ_INSERT_TAIL(&c->batches, b, entry);
+    return b;
+}
+
+static int fill_batch(struct ohem_client *c, struct ohem_batch *b, const struct message_batch *m)
+{
+    int rc;
+
+    batch_fill(b, m, (enum message_records)c->welcome.layout);
+    if (m->way != WAY_INLINE) {
+        rc = batch_take_mapped(b, m, c->attachment, &c->why);
+        if (rc == 0)
+            attach_read_ahead(c->attachment, (const void *const *)b->records, b->sizes, b->count);
+        return rc;
+    }
+    rc = m->parts > 0 ? batch_await_parts(b, m) : batch_take_block(b, m, link_payload(&c->link));
+    if (rc != 0)
+        reason_set(&c->why, "no memory for a batch of %" PRIu64 " bytes", m->bytes);
+    return rc;
+}
+
+static int take_batch(struct ohem_client *c, const struct message_batch *m)
+{
+    struct ohem_batch *b = find_batch(c, m->token);
+    int rc;
+
+    if (b != NULL && b->state != BATCH_COMING)
+        return 0; /* sent twice, around a reconnect */
+    if (b == NULL) {
+        rc = check_batch(c, m);
+        if (rc != 0)
+            return rc;
+        b = take_memory(c);
+    } /* else its parts come again, too */
+    if (b == NULL) {
+        reason_set(&c->why, "no memory for a batch of %u", c->welcome.batch_size);
+        return -OHEM_NOMEM;
+    }
+    rc = fill_batch(c, b, m);
+    if (rc != 0)
+        client_recycle(c, b);
+    return rc;
+}
+
+static int take_part(struct ohem_client *c, const struct message_part *m)
+{
+    struct ohem_batch *b = find_batch(c, m->token);
+
+    if (b == NULL || b->state != BATCH_COMING)
+        return 0; /* of a batch that came whole before the connection broke */
+    return batch_take_part(b, m, link_part_payload(&c->link), &c->why);
+}
+
+static int take_selection(struct ohem_client *c, const struct message_selection *m)
+{
+    struct ohem_batch *b = find_batch(c, m->token);
+
+    if (b == NULL || b->seq != m->seq || b->selection.arrived)
+        return 0; /* of a batch that was given back meanwhile, or the answer to a repeat */
+    if (m->indices.count > b->count) {
+        reason_set(&c->why, "%zu instances were selected out of %u", m->indices.count, b->count);
+        return -OHEM_MALFORMED;
+    }
+    batch_answer(b, m);
+    if (m->lsn > c->lsn)
+        c->lsn = m->lsn;
+    return 0;
+}
+
+/* The daemon has made a new session: what was handed out under the old one is nobody's. */
+static void orphan_batches(struct ohem_client *c)
+{
+    struct ohem_batch *b, *next;
+
+    for (b = TAILQ_FIRST(&c->batches); b != NULL; b = next) {
+        next = TAILQ_NEXT(b, entry);
+        if (b->state == BATCH_READY || b->state == BATCH_COMING)
+            client_recycle(c, b);
+        else
+            b->state = BATCH_ORPHAN;
+    }
+}
+
+/* A trainer has arrays by id and sizes by record: they must not change under it. */
+static bool is_same_dataset(const struct message_welcome *a, const struct message_welcome *b)
+{
+    return a->generation == b->generation && a->instance_count == b->instance_count &&
+           a->record_bytes == b->record_bytes;
+}
+
+/* Batches that lie in it keep it. */
+static void detach(struct ohem_client *c)
+{
+    attach_leave(c->attachment);
+    attach_unref(c->attachment);
+    c->attachment = NULL;
+}
+
+static bool has_cookie(const struct message_welcome *m)
+{
+    static const struct session_key none;
+
+    return !session_key_equal(&m->cookie, &none);
+}
+
+/* Map what is offered, if it is not mapped yet; else batches come inline. Then they may come. */
+static void take_offer(struct ohem_client *c, const struct message_welcome *m)
+{
+    reason_set(&c->way_why, "%s", "");
+    c->way = WAY_INLINE;
+    if (m->way != WAY_INLINE && c->attachment == NULL && has_cookie(m))
+        (void)attach_open(m, ATTACH_MS, &c->attachment, &c->way_why);
+    if (c->attachment != NULL)
+        c->way = attach_way(c->attachment);
+    if (m->way != WAY_INLINE)
+        send_ready(c);
+}
+
+/* Large frames come and go in the order of the batches, and glibc would give the memory behind them
+ * back to the system each time, to be cleared page by page when it is taken again. It does not for
+ * blocks as large as one that was freed before (mallopt(3), "dynamic mmap threshold"): so free one.
+ * It is never touched, and so costs no memory. */
+static void prepare_for_frames(const struct message_welcome *m)
+{
+    uint64_t bytes = m->record_bytes_max * m->batch_size * m->credit;
+    void *volatile block; /* or a compiler leaves the two calls out */
+
+    if (m->way != WAY_INLINE || bytes < FRAMES_BYTES_MIN)
+        return;
+    block = malloc(bytes < FRAMES_BYTES_MAX ? (size_t)bytes : FRAMES_BYTES_MAX);
+    free(block);
+}
+
+/* A trainer that insists on a transport gets no other. */
+static void check_transport(struct ohem_client *c)
+{
+    enum ohem_transport got = ohem_transport(c);
+
+    if (c->wanted == OHEM_AUTO || c->wanted == got)
+        return;
+    c->dead = -OHEM_TRANSPORT;
+    reason_set(&c->why, "transport %s was asked for, %s can be had: %.300s",
+               ohem_transport_name(c->wanted), ohem_transport_name(got), ohem_transport_reason(c));
+}
+
+/* The session is the one that it was: reports whose answer may be lost go out again. */
+static void send_unanswered(struct ohem_client *c)
+{
+    struct ohem_batch *b;
+
+    c->report_count = 0; /* those that were put off are among them */
+    TAILQ_FOREACH (b, &c->batches, entry)
+        if (b->state == BATCH_HELD && b->seq != 0 && !b->selection.arrived && b->refused == 0)
+            client_send_loss(c, b);
+}
+
+static int check_dataset(struct ohem_client *c, const struct message_welcome *m)
+{
+    if (is_same_dataset(m, &c->welcome))
+        return 0;
+    reason_set(&c->why,
+               "the daemon came back with another data set: %" PRIu64 " instances of %" PRIu64
+               " bytes, generation %016" PRIx64 "; before: %" PRIu64 " of %" PRIu64 ", %016" PRIx64,
+               m->instance_count, m->record_bytes, m->generation, c->welcome.instance_count,
+               c->welcome.record_bytes, c->welcome.generation);
+    return -OHEM_DATASET;
+}
+
+static void take_welcome(struct ohem_client *c, const struct message_welcome *m)
+{
+    bool first = c->welcome.session == 0;
+    bool same = m->boot == c->welcome.boot && m->session == c->welcome.session;
+
+    if (!first)
+        c->dead = check_dataset(c, m);
+    if (c->dead != 0)
+        return;
+    if (!first && !same) {
+        c->credit_count = c->report_count = 0; /* the old session's */
+        orphan_batches(c);
+        detach(c);
+        c->lsn = 0;
+    }
+    if (!same)
+        prepare_for_frames(m);
+    c->welcome = *m;
+    c->welcomed = c->came_back = true;
+    /* the session keeps what it was given when nothing was asked for */
+    c->hello.batch_size = m->batch_size;
+    c->hello.credit = m->credit;
+    take_offer(c, m);
+    check_transport(c);
+    if (same)
+        send_unanswered(c);
+}
+
+static void take_error(struct ohem_client *c, const struct message_error *m)
+{
+    struct ohem_batch *b = find_batch(c, m->token);
+
+    if (m->code == OHEM_NO_SESSION) {
+        if (c->welcomed)
+            client_send_hello(c);
+    } else if (m->about == MESSAGE_LOSS && b != NULL) {
+        b->refused = -(int)m->code;
+        memcpy(b->why, m->text, sizeof b->why);
+    } else if (m->about == MESSAGE_HELLO || m->about == 0) {
+        c->dead = -(int)m->code;
+        reason_set(&c->why, "%s", m->text);
+    }
+    /* a CREDIT that came too late to matter needs no answer */
+}
+
+static int file_message(struct ohem_client *c, const struct message *m)
+{
+    switch (m->type) {
+    case MESSAGE_WELCOME:
+        take_welcome(c, &m->welcome);
+        return 0;
+    case MESSAGE_BATCH:
+        return take_batch(c, &m->batch);
+    case MESSAGE_PART:
+        return take_part(c, &m->part);
+    case MESSAGE_SELECTION:
+        return take_selection(c, &m->selection);
+    case MESSAGE_ERROR:
+        take_error(c, &m->error);
+        return 0;
+    case MESSAGE_BYE:
+        c->draining = true;
+        return 0;
+    case MESSAGE_PONG:
+        if (m->pong.nonce > c->pong_nonce)
+            c->pong_nonce = m->pong.nonce; /* 0: the daemon asks by itself whether we are here */
+        return 0;
+    default:
+        return 0; /* what only a client sends means nothing here */
+    }
+}
+
+/* Receive one message, if one is there, and file it. @return 1, 0 when none is there, or an error.
+ */
+static int receive_one(struct ohem_client *c)
+{
+    struct message m;
+    int rc = link_receive(&c->link, &m, &c->why);
+
+    if (rc == 0)
+        return 0;
+    c->heard_ms = client_now_ms();
+    c->unanswered_ms = 0;
+    if (rc > 0)
+        rc = file_message(c, &m);
+    return rc == 0 ? 1 : rc;
+}
+
+/* How long to wait for the socket: until the deadline, or until the daemon has to be asked again.
+ */
+static long wait_ms(const struct ohem_client *c, int64_t deadline)
+{
+    int64_t quiet_since = c->heard_ms > c->asked_ms ? c->heard_ms : c->asked_ms;
+    int64_t until = quiet_since + PING_MS, now = client_now_ms();
+
+    if (deadline < until)
+        until = deadline;
+    return until > now ? (long)(until - now) : 0;
+}
+
+/* Before waiting: say what was put off, and ask a daemon that is silent whether it is there.
+ * @return whether anything was sent: then the socket has to be looked at again */
+static bool speak(struct ohem_client *c)
+{
+    bool spoke = c->credit_count + c->report_count > 0;
+    int64_t now = client_now_ms();
+
+    client_flush(c);
+    if (now - c->heard_ms < PING_MS || now - c->asked_ms < PING_MS)
+        return spoke;
+    if (c->welcomed)
+        client_send_ping(c);
+    else
+        client_send_hello(c);
+    return true;
+}
+
+/* A trainer may be busy for long and then only look: silence that nobody asked into says nothing.
+ */
+static int timed_out(struct ohem_client *c)
+{
+    int64_t now = client_now_ms(), silent = now - c->heard_ms;
+
+    if (c->welcomed && (c->unanswered_ms == 0 || now - c->unanswered_ms < SILENT_MS)) {
+        reason_set(&c->why, "nothing came in time; the daemon was heard %" PRId64 " ms ago",
+                   silent);
+        return -OHEM_TIMEDOUT;
+    }
+    reason_set(&c->why, "nothing heard of the daemon for %" PRId64 " ms", silent);
+    return -OHEM_UNREACHABLE;
+}
+
+/* Wait for one message and file it. @return 0, the error that ended the session, or a time-out. */
+int client_pump(struct ohem_client *c, int64_t deadline)
+{
+    bool spoke;
+    int rc;
+
+    for (;;) {
+        if (c->dead != 0)
+            return c->dead;
+        rc = receive_one(c);
+        if (rc != 0)
+            return rc > 0 ? c->dead : rc;
+        spoke = speak(c);
+        if (client_now_ms() >= deadline)
+            return timed_out(c);
+        if (!spoke)
+            link_wait(&c->link, wait_ms(c, deadline));
+    }
+}
+
+/* Before each call: is this client usable here? */
+int client_check(struct ohem_client *c)
+{
+    if (c->pid != getpid()) {
+        reason_set(&c->why, "the client was opened by process %d; open one in each process",
+                   (int)c->pid);
+        return -OHEM_FORKED;
+    }
+    return 0;
+}
+
+/* File what has arrived, without waiting. */
+int client_listen(struct ohem_client *c)
+{
+    int rc;
+
+    do
+        rc = receive_one(c);
+    while (rc > 0);
+    c->listened_ms = client_now_ms();
+    return rc;
+}
