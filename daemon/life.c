@@ -1,10 +1,10 @@
-/* life.c - a robust mutex in a sealed memfd; see life.h. */
+/* life.c - a robust mutex in sealed memory; see life.h. */
 #include "life.h"
 
 #include "../proto/error.h"
 #include "../proto/share.h"
+#include "sealed.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -15,28 +15,6 @@ struct life {
     bool held;
     pthread_mutex_t *mutex; /* its first word is the futex */
 };
-
-static int map_page(struct life *l)
-{
-    void *page;
-
-    l->fd = memfd_create("ohemd-life", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (l->fd < 0)
-        return -OHEM_SYSTEM;
-    if (ftruncate(l->fd, SHARE_LIFE_BYTES) != 0)
-        goto err;
-    page = mmap(NULL, SHARE_LIFE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, l->fd, 0);
-    if (page == MAP_FAILED)
-        goto err;
-    l->mutex = page;
-    if (fcntl(l->fd, F_ADD_SEALS,
-              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0)
-        return 0;
-    (void)munmap(page, SHARE_LIFE_BYTES);
-err:
-    (void)close(l->fd);
-    return -OHEM_SYSTEM;
-}
 
 static int hold(struct life *l)
 {
@@ -59,12 +37,15 @@ static int hold(struct life *l)
 int life_new(bool held, struct life **out)
 {
     struct life *l = calloc(1, sizeof *l);
-    int rc = l != NULL ? map_page(l) : -OHEM_NOMEM;
+    void *page;
+    int rc =
+        l != NULL ? sealed_memory_new("ohemd-life", SHARE_LIFE_BYTES, &l->fd, &page) : -OHEM_NOMEM;
 
     if (rc != 0) {
         free(l);
         return rc;
     }
+    l->mutex = page;
     if (held)
         rc = hold(l);
     if (rc != 0) {

@@ -1,4 +1,4 @@
-/* ring.c - a sealed memfd; see ring.h.
+/* ring.c - sealed memory in slots; see ring.h.
  *
  * Its pages are not touched beforehand: zeroing a hundred megabytes would stop the loop, and the
  * gathering threads do it bit by bit.
@@ -6,9 +6,9 @@
 #include "ring.h"
 
 #include "../proto/error.h"
+#include "sealed.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -26,34 +26,10 @@ struct share_ring {
 
 _Static_assert(MESSAGE_CREDIT_MAX <= 64, "a bit for each slot");
 
-static int map_memory(struct share_ring *r, size_t bytes)
-{
-    void *memory;
-
-    r->fd = memfd_create("ohemd-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (r->fd < 0)
-        return -OHEM_SYSTEM;
-    if (ftruncate(r->fd, (off_t)bytes) != 0)
-        goto err;
-    memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
-    if (memory == MAP_FAILED)
-        goto err;
-    r->memory = memory;
-    if (fcntl(r->fd, F_ADD_SEALS,
-              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0)
-        goto err_after_map;
-    return 0;
-
-err_after_map:
-    (void)munmap(memory, bytes);
-err:
-    (void)close(r->fd);
-    return -OHEM_SYSTEM;
-}
-
 int share_ring_new(uv_loop_t *loop, uint32_t slot_count, size_t slot_bytes, struct share_ring **out)
 {
     struct share_ring *r = calloc(1, sizeof *r);
+    void *memory;
     int rc;
 
     if (r == NULL)
@@ -62,11 +38,12 @@ int share_ring_new(uv_loop_t *loop, uint32_t slot_count, size_t slot_bytes, stru
     r->refs = 1;
     r->slot_count = slot_count;
     r->slot_bytes = slot_bytes;
-    rc = map_memory(r, slot_count * slot_bytes);
+    rc = sealed_memory_new("ohemd-ring", slot_count * slot_bytes, &r->fd, &memory);
     if (rc != 0) {
         free(r);
         return rc;
     }
+    r->memory = memory;
     *out = r;
     return 0;
 }
