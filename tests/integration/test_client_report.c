@@ -18,23 +18,10 @@ static const struct tinyset set = {.count = N, .size_min = 8, .size_max = 8};
 static const float losses[K] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3};
 static const float others[K] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 2};
 
-static struct ohem_client *begin(struct daemon *d, uint32_t credit)
-{
-    tinyset_make(&set, DAEMON_DATASET);
-    daemon_start(d);
-    return daemon_connect(d, K, credit);
-}
-
-static void end(struct daemon *d, struct ohem_client *client)
-{
-    ohem_close(client);
-    daemon_stop(d);
-}
-
 static void holding_all_credit_is_a_limit_until_a_release(void **state)
 {
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 2);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 2);
     struct ohem_batch *first = daemon_next(client), *second = daemon_next(client), *none = NULL;
 
     (void)state;
@@ -44,7 +31,7 @@ static void holding_all_credit_is_a_limit_until_a_release(void **state)
     ohem_release(first);
     ohem_release(daemon_next(client));
     ohem_release(second);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 /* ---- reports -----------------------------------------------------------------------------------
@@ -53,7 +40,7 @@ static void holding_all_credit_is_a_limit_until_a_release(void **state)
 static void a_report_of_the_wrong_count_is_refused_and_the_right_one_counts(void **state)
 {
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 1);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 1);
     struct ohem_batch *b = daemon_next(client);
     const struct ohem_selection *s = NULL;
 
@@ -66,13 +53,13 @@ static void a_report_of_the_wrong_count_is_refused_and_the_right_one_counts(void
     assert_int_equal(daemon_counter(&d, "reports_applied"), 0);
     assert_int_equal(ohem_selection_lsn(daemon_report(b, losses)), 1);
     ohem_release(b);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 static void a_repeated_report_has_the_same_answer_and_other_losses_conflict(void **state)
 {
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 1);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 1);
     struct ohem_batch *b = daemon_next(client);
     const struct ohem_selection *s = daemon_report(b, losses), *none = NULL;
     uint32_t kept[K], count = ohem_selection_count(s);
@@ -101,13 +88,13 @@ static void a_repeated_report_has_the_same_answer_and_other_losses_conflict(void
     free(before);
     free(after);
     ohem_release(b);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 static void a_release_without_a_report_counts_as_seen(void **state)
 {
     struct daemon d = {.job = "rho = 1\n"};
-    struct ohem_client *client = begin(&d, 1);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 1);
     unsigned seen[N] = {0};
     char *body;
 
@@ -134,7 +121,7 @@ static void a_release_without_a_report_counts_as_seen(void **state)
     }
     free(body);
     assert_int_equal(daemon_counter(&d, "reports_applied"), 0);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 /* ---- leases ------------------------------------------------------------------------------------
@@ -157,7 +144,7 @@ static void sorted_ids(const struct ohem_batch *b, uint64_t *out)
 static void a_late_report_counts_once_and_its_instances_come_again(void **state)
 {
     struct daemon d = {.job = "rho = 1\nlease_ms = 200\n"};
-    struct ohem_client *client = begin(&d, 1);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 1);
     struct ohem_batch *b = daemon_next(client);
     uint64_t first[K], again[K];
     const struct ohem_selection *s;
@@ -179,7 +166,7 @@ static void a_late_report_counts_once_and_its_instances_come_again(void **state)
     sorted_ids(b, again);
     assert_memory_equal(first, again, sizeof first);
     ohem_release(b);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 static double leases_returned(const struct daemon *d)
@@ -198,7 +185,7 @@ static void a_report_after_late_ms_is_refused_as_expired(void **state)
 {
     struct daemon d = {.job = "rho = 1\nlease_ms = 200\nlate_ms = 1500\n"};
     int64_t deadline = daemon_now_ms() + DAEMON_DEADLINE_MS;
-    struct ohem_client *client = begin(&d, 1);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 1);
     struct ohem_batch *b = daemon_next(client);
     const struct ohem_selection *none = NULL;
 
@@ -215,14 +202,14 @@ static void a_report_after_late_ms_is_refused_as_expired(void **state)
     assert_int_equal(daemon_counter(&d, "reports_applied"), 0);
     ohem_release(b);
     ohem_release(daemon_next(client)); /* the slot serves again */
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 static void keepalive_keeps_the_leases_of_its_session_alone(void **state)
 {
     struct daemon d = {.job = "lease_ms = 2000\n"};
     int64_t deadline = daemon_now_ms() + DAEMON_DEADLINE_MS;
-    struct ohem_client *lively = begin(&d, 1), *silent = daemon_connect(&d, K, 1);
+    struct ohem_client *lively = daemon_begin(&d, &set, K, 1), *silent = daemon_connect(&d, K, 1);
     struct ohem_batch *kept = daemon_next(lively), *lost = daemon_next(silent);
 
     (void)state;
@@ -236,7 +223,7 @@ static void keepalive_keeps_the_leases_of_its_session_alone(void **state)
     ohem_release(kept);
     ohem_release(lost);
     ohem_close(silent);
-    end(&d, lively);
+    daemon_end(&d, lively);
 }
 
 TEST_MAIN(TEST(holding_all_credit_is_a_limit_until_a_release),

@@ -13,45 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define N        64
-#define K        16
-#define LATER_MS 1000 /* what is done at once takes less */
-#define ROUNDS   60
+#define N      64
+#define K      16
+#define ROUNDS 60
 
 static const struct tinyset set = {.count = N, .size_min = 8, .size_max = 8};
 static const float losses[K] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3};
 static const float others[K] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 2};
-
-static struct ohem_client *begin(struct daemon *d, uint32_t credit)
-{
-    tinyset_make(&set, DAEMON_DATASET);
-    daemon_start(d);
-    return daemon_connect(d, K, credit);
-}
-
-static void end(struct daemon *d, struct ohem_client *client)
-{
-    ohem_close(client);
-    daemon_stop(d);
-}
-
-static void submit(struct ohem_batch *b, const float *values)
-{
-    int64_t began = daemon_now_ms();
-
-    assert_int_equal(ohem_submit(b, values, K), 0);
-    assert_true(daemon_now_ms() - began < LATER_MS); /* it never waits */
-}
-
-static const struct ohem_selection *selection_of(struct ohem_batch *b)
-{
-    const struct ohem_selection *s = NULL;
-    int rc = ohem_selection(b, DAEMON_DEADLINE_MS, &s);
-
-    if (rc != 0)
-        fail_msg("selection: %s", ohem_error_name(rc));
-    return s;
-}
 
 /* ---- the answer -------------------------------------------------------------------------------
  */
@@ -100,11 +68,11 @@ static void run(struct answer *out, bool in_two_halves)
 
         fill_losses(b, mine);
         if (in_two_halves)
-            submit(b, mine);
-        note_answer(b, in_two_halves ? selection_of(b) : daemon_report(b, mine), &out[n]);
+            daemon_submit(b, mine);
+        note_answer(b, in_two_halves ? daemon_selection(b) : daemon_report(b, mine), &out[n]);
         ohem_release(b);
     }
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 static void a_selection_is_the_same_in_one_call_or_two(void **state)
@@ -123,7 +91,7 @@ static void answers_can_be_asked_for_in_any_order(void **state)
 {
     static const int orders[][4] = {{0, 1, 2, 3}, {3, 2, 1, 0}, {2, 0, 3, 1}, {1, 3, 0, 2}};
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 4);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 4);
     uint64_t reports = 0;
 
     (void)state;
@@ -133,12 +101,13 @@ static void answers_can_be_asked_for_in_any_order(void **state)
         for (int i = 0; i < 4; i++)
             b[i] = daemon_next(client);
         for (int i = 0; i < 4; i++)
-            submit(b[i], losses);
+            daemon_submit(b[i], losses);
         for (int i = 0; i < 4; i++) {
             int at = orders[n][i];
 
-            assert_int_equal(ohem_selection_lsn(selection_of(b[at])), reports + 1 + (unsigned)at);
-            assert_int_equal(ohem_selection_count(selection_of(b[at])), K / 2); /* once more */
+            assert_int_equal(ohem_selection_lsn(daemon_selection(b[at])),
+                             reports + 1 + (unsigned)at);
+            assert_int_equal(ohem_selection_count(daemon_selection(b[at])), K / 2); /* once more */
         }
         for (int i = 0; i < 4; i++)
             ohem_release(b[orders[n][i]]);
@@ -146,40 +115,40 @@ static void answers_can_be_asked_for_in_any_order(void **state)
     }
     assert_int_equal(daemon_counter(&d, "reports_applied"), reports);
     assert_int_equal(daemon_counter(&d, "reports_repeated"), 0);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 static void the_next_batch_comes_while_a_selection_is_under_way(void **state)
 {
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 2);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 2);
     struct ohem_batch *before = daemon_next(client);
 
     (void)state;
-    submit(before, losses);
+    daemon_submit(before, losses);
     for (unsigned n = 1; n <= ROUNDS; n++) {
         struct ohem_batch *b = daemon_next(client);
 
-        submit(b, losses);
-        assert_int_equal(ohem_selection_lsn(selection_of(before)), n);
+        daemon_submit(b, losses);
+        assert_int_equal(ohem_selection_lsn(daemon_selection(before)), n);
         ohem_release(before);
         before = b;
     }
     ohem_release(before);
     daemon_await_counter(&d, "reports_applied", ROUNDS + 1);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 static void a_report_counts_whose_selection_nobody_wants(void **state)
 {
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 4);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 4);
 
     (void)state;
     for (int n = 0; n < ROUNDS; n++) {
         struct ohem_batch *b = daemon_next(client);
 
-        submit(b, losses);
+        daemon_submit(b, losses);
         ohem_release(b);
     }
     ohem_close(client); /* what was sent leaves all the same */
@@ -193,7 +162,7 @@ static void a_report_counts_whose_selection_nobody_wants(void **state)
 static void what_waits_for_company_is_sent_before_the_end(void **state)
 {
     struct daemon d = {.job = "rho = 1\n"};
-    struct ohem_client *client = begin(&d, 16);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 16);
     struct ohem_batch *batches[12];
     uint64_t count = 0;
 
@@ -202,7 +171,7 @@ static void what_waits_for_company_is_sent_before_the_end(void **state)
         for (uint32_t i = 0; i < at_once + 4; i++)
             batches[i] = daemon_next(client);
         for (uint32_t i = 0; i < at_once + 4; i++, count++)
-            submit(batches[i], losses);
+            daemon_submit(batches[i], losses);
         for (uint32_t i = 0; i < at_once + 4; i++)
             ohem_release(batches[i]);
         assert_int_equal(ohem_keepalive(client, DAEMON_DEADLINE_MS), 0);
@@ -210,7 +179,7 @@ static void what_waits_for_company_is_sent_before_the_end(void **state)
     }
     for (uint32_t i = 0; i < 3; i++, count++) {
         batches[i] = daemon_next(client);
-        submit(batches[i], losses);
+        daemon_submit(batches[i], losses);
     }
     ohem_close(client);
     daemon_await_counter(&d, "sessions_closed", 1);
@@ -223,18 +192,18 @@ static void what_waits_for_company_is_sent_before_the_end(void **state)
 static void losses_are_copied(void **state)
 {
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 1);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 1);
     struct ohem_batch *b = daemon_next(client);
     float mine[K];
 
     (void)state;
     memcpy(mine, losses, sizeof mine);
-    submit(b, mine);
+    daemon_submit(b, mine);
     memset(mine, 0, sizeof mine);
-    assert_true(ohem_selection_stats_all(selection_of(b))->max == 9);
-    submit(b, losses);
+    assert_true(ohem_selection_stats_all(daemon_selection(b))->max == 9);
+    daemon_submit(b, losses);
     ohem_release(b);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 /* ---- what is not allowed, and what is one and the same -----------------------------------------
@@ -243,31 +212,31 @@ static void losses_are_copied(void **state)
 static void submitting_twice_is_one_report_and_other_losses_conflict(void **state)
 {
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 1);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 1);
     struct ohem_batch *b = daemon_next(client);
     const struct ohem_selection *none = NULL;
 
     (void)state;
-    submit(b, losses);
-    submit(b, losses);
+    daemon_submit(b, losses);
+    daemon_submit(b, losses);
     assert_int_equal(ohem_submit(b, others, K), -OHEM_CONFLICT);
     assert_int_equal(ohem_report(b, others, K, DAEMON_DEADLINE_MS, &none), -OHEM_CONFLICT);
-    assert_int_equal(ohem_selection_lsn(selection_of(b)), 1);
-    submit(b, losses); /* answered, and still the same */
+    assert_int_equal(ohem_selection_lsn(daemon_selection(b)), 1);
+    daemon_submit(b, losses); /* answered, and still the same */
     assert_int_equal(ohem_submit(b, others, K), -OHEM_CONFLICT);
     assert_null(none);
-    assert_int_equal(ohem_selection_lsn(selection_of(b)), 1);
+    assert_int_equal(ohem_selection_lsn(daemon_selection(b)), 1);
     assert_int_equal(ohem_selection_lsn(daemon_report(b, losses)), 1);
     assert_int_equal(daemon_counter(&d, "reports_applied"), 1);
     assert_int_equal(daemon_counter(&d, "reports_refused_conflict"), 0);
     ohem_release(b);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 static void what_is_not_submitted_has_no_selection(void **state)
 {
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 2);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 2);
     struct ohem_batch *b = daemon_next(client), *other = daemon_next(client);
     const struct ohem_selection *none = NULL;
 
@@ -276,11 +245,11 @@ static void what_is_not_submitted_has_no_selection(void **state)
     assert_int_equal(ohem_submit(b, losses, K - 1), -OHEM_COUNT);
     assert_int_equal(ohem_submit(b, losses, K + 1), -OHEM_COUNT);
     assert_int_equal(ohem_selection(b, DAEMON_DEADLINE_MS, &none), -OHEM_INVALID);
-    submit(other, losses);
+    daemon_submit(other, losses);
     assert_int_equal(ohem_selection(b, DAEMON_DEADLINE_MS, &none), -OHEM_INVALID);
     assert_null(none);
-    submit(b, losses);
-    assert_int_equal(ohem_selection_lsn(selection_of(b)), 2);
+    daemon_submit(b, losses);
+    assert_int_equal(ohem_selection_lsn(daemon_selection(b)), 2);
     ohem_close(client);
     assert_int_equal(ohem_submit(b, losses, K), -OHEM_INVALID);
     assert_int_equal(ohem_submit(other, losses, K), -OHEM_INVALID);

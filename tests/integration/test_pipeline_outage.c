@@ -12,41 +12,10 @@
 static const struct tinyset set = {.count = N, .size_min = 8, .size_max = 8};
 static const float losses[K] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3};
 
-static struct ohem_client *begin(struct daemon *d, uint32_t credit)
-{
-    tinyset_make(&set, DAEMON_DATASET);
-    daemon_start(d);
-    return daemon_connect(d, K, credit);
-}
-
-static void end(struct daemon *d, struct ohem_client *client)
-{
-    ohem_close(client);
-    daemon_stop(d);
-}
-
-static void submit(struct ohem_batch *b, const float *values)
-{
-    int64_t began = daemon_now_ms();
-
-    assert_int_equal(ohem_submit(b, values, K), 0);
-    assert_true(daemon_now_ms() - began < LATER_MS); /* it never waits */
-}
-
-static const struct ohem_selection *selection_of(struct ohem_batch *b)
-{
-    const struct ohem_selection *s = NULL;
-    int rc = ohem_selection(b, DAEMON_DEADLINE_MS, &s);
-
-    if (rc != 0)
-        fail_msg("selection: %s", ohem_error_name(rc));
-    return s;
-}
-
 static void while_the_daemon_stands_still_selections_end_in_time(void **state)
 {
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 4);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 4);
     struct ohem_batch *b[4];
     const struct ohem_selection *none = NULL;
     int64_t began;
@@ -56,7 +25,7 @@ static void while_the_daemon_stands_still_selections_end_in_time(void **state)
         b[i] = daemon_next(client);
     daemon_pause(&d);
     for (int i = 0; i < 4; i++)
-        submit(b[i], losses);
+        daemon_submit(b[i], losses);
     for (int i = 0; i < 4; i++) {
         began = daemon_now_ms();
         assert_int_equal(ohem_selection(b[i], 100, &none), -OHEM_TIMEDOUT);
@@ -68,30 +37,30 @@ static void while_the_daemon_stands_still_selections_end_in_time(void **state)
     assert_null(none);
     daemon_resume(&d);
     for (unsigned i = 4; i-- > 0;)
-        assert_int_equal(ohem_selection_lsn(selection_of(b[i])), i + 1);
+        assert_int_equal(ohem_selection_lsn(daemon_selection(b[i])), i + 1);
     for (int i = 0; i < 4; i++)
         ohem_release(b[i]);
     assert_int_equal(daemon_counter(&d, "reports_applied"), 4);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 static void a_restarted_daemon_does_not_know_what_was_submitted(void **state)
 {
     struct daemon d = {0};
-    struct ohem_client *client = begin(&d, 2);
+    struct ohem_client *client = daemon_begin(&d, &set, K, 2);
     struct ohem_batch *b = daemon_next(client);
     const struct ohem_selection *none = NULL;
 
     (void)state;
     daemon_kill(&d);
-    submit(b, losses);
+    daemon_submit(b, losses);
     daemon_start(&d);
     assert_int_equal(ohem_selection(b, DAEMON_DEADLINE_MS, &none), -OHEM_TOKEN);
     assert_null(none);
     assert_int_equal(ohem_submit(b, losses, K), -OHEM_TOKEN);
     ohem_release(b);
     assert_int_equal(daemon_counter(&d, "reports_applied"), 0);
-    end(&d, client);
+    daemon_end(&d, client);
 }
 
 TEST_MAIN(TEST(while_the_daemon_stands_still_selections_end_in_time),

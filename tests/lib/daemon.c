@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define LOOK_NS      2000000 /* between two looks at what is waited for */
+#define AT_ONCE_MS   1000    /* what does not wait takes less */
 #define CONFIG_FILE  "ohemd.conf"
 #define ANSWER_BYTES (1u << 20) /* the largest that the status socket gives us */
 #define EXIT_NO_EXEC 127
@@ -155,6 +156,38 @@ const struct ohem_selection *daemon_report(struct ohem_batch *batch, const float
     if (rc != 0)
         fail_msg("report: %s", ohem_error_name(rc));
     return selection;
+}
+
+void daemon_submit(struct ohem_batch *batch, const float *losses)
+{
+    int64_t began = daemon_now_ms();
+
+    assert_int_equal(ohem_submit(batch, losses, ohem_batch_count(batch)), 0);
+    assert_true(daemon_now_ms() - began < AT_ONCE_MS);
+}
+
+const struct ohem_selection *daemon_selection(struct ohem_batch *batch)
+{
+    const struct ohem_selection *selection = NULL;
+    int rc = ohem_selection(batch, DAEMON_DEADLINE_MS, &selection);
+
+    if (rc != 0)
+        fail_msg("selection: %s", ohem_error_name(rc));
+    return selection;
+}
+
+struct ohem_client *daemon_begin(struct daemon *d, const struct tinyset *set, uint32_t batch_size,
+                                 uint32_t credit)
+{
+    tinyset_make(set, DAEMON_DATASET);
+    daemon_start(d);
+    return daemon_connect(d, batch_size, credit);
+}
+
+void daemon_end(struct daemon *d, struct ohem_client *client)
+{
+    ohem_close(client);
+    daemon_stop(d);
 }
 
 /* ---- the process -------------------------------------------------------------------------------

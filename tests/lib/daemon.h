@@ -14,6 +14,7 @@
 #define DAEMON_H
 
 #include "../../client/ohem.h"
+#include "tinyset.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,11 +50,22 @@ void daemon_kill(struct daemon *d);
 void daemon_pause(struct daemon *d);
 void daemon_resume(struct daemon *d);
 
+/** Make the data set, start, and connect a trainer; and the other way round. */
+struct ohem_client *daemon_begin(struct daemon *d, const struct tinyset *set, uint32_t batch_size,
+                                 uint32_t credit);
+void daemon_end(struct daemon *d, struct ohem_client *client);
+
 /** A trainer of its job `default`; 0: the job's own number. */
 struct ohem_client *daemon_connect(const struct daemon *d, uint32_t batch_size, uint32_t credit);
 
 /** The next batch, waited for. */
 struct ohem_batch *daemon_next(struct ohem_client *client);
+
+/** Submit the batch's losses, which takes no time. */
+void daemon_submit(struct ohem_batch *batch, const float *losses);
+
+/** The selection of what was submitted, waited for. */
+const struct ohem_selection *daemon_selection(struct ohem_batch *batch);
 
 /** Report with the answer waited for. @return the selection. */
 const struct ohem_selection *daemon_report(struct ohem_batch *batch, const float *losses);
