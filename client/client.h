@@ -1,6 +1,7 @@
 /* client.h - the client as its parts see it: what it knows of its session, and the conversation.
  *
- * connect.c opens and closes, conversation.c sends and receives, client.c has the trainer's calls.
+ * connect.c opens and closes, conversation.c sends and receives, welcome.c begins a session anew,
+ * client.c has the trainer's calls.
  */
 #ifndef OHEM_CLIENT_H
 #define OHEM_CLIENT_H
@@ -83,5 +84,10 @@ int client_listen(struct ohem_client *c);
 
 /** Wait for one message and file it. @return 0, the error that ended the session, or a time-out */
 int client_pump(struct ohem_client *c, int64_t deadline);
+
+/* ---- welcome.c ---- */
+
+/** A WELCOME came: the session stands. */
+void client_take_welcome(struct ohem_client *c, const struct message_welcome *m);
 
 #endif

@@ -1,0 +1,151 @@
+/* welcome.c - what a WELCOME changes: the session, the memory that it maps, the reports to be said
+ * again; see client.h.
+ */
+#include "client.h"
+
+#include "../proto/error.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define ATTACH_MS 2000 /* for what WELCOME offers to be fetched */
+
+#define FRAMES_BYTES_MIN (1u << 17) /* below glibc keeps memory anyhow ... */
+#define FRAMES_BYTES_MAX (1u << 25) /* ... and above it never does: both are its own numbers */
+
+/* What was offered is mapped, or is not. */
+static void send_ready(struct ohem_client *c)
+{
+    struct message m = {.type = MESSAGE_READY};
+
+    m.ready.key = c->hello.key;
+    m.ready.way = c->way;
+    link_send(&c->link, &m);
+}
+
+/* The daemon has made a new session: what was handed out under the old one is nobody's. */
+static void orphan_batches(struct ohem_client *c)
+{
+    struct ohem_batch *b, *next;
+
+    for (b = TAILQ_FIRST(&c->batches); b != NULL; b = next) {
+        next = TAILQ_NEXT(b, entry);
+        if (b->state == BATCH_READY || b->state == BATCH_COMING)
+            client_recycle(c, b);
+        else
+            b->state = BATCH_ORPHAN;
+    }
+}
+
+/* A trainer has arrays by id and sizes by record: they must not change under it. */
+static bool is_same_dataset(const struct message_welcome *a, const struct message_welcome *b)
+{
+    return a->generation == b->generation && a->instance_count == b->instance_count &&
+           a->record_bytes == b->record_bytes;
+}
+
+/* Batches that lie in it keep it. */
+static void detach(struct ohem_client *c)
+{
+    attach_leave(c->attachment);
+    attach_unref(c->attachment);
+    c->attachment = NULL;
+}
+
+static bool has_cookie(const struct message_welcome *m)
+{
+    static const struct session_key none;
+
+    return !session_key_equal(&m->cookie, &none);
+}
+
+/* Map what is offered, if it is not mapped yet; else batches come inline. Then they may come. */
+static void take_offer(struct ohem_client *c, const struct message_welcome *m)
+{
+    reason_set(&c->way_why, "%s", "");
+    c->way = WAY_INLINE;
+    if (m->way != WAY_INLINE && c->attachment == NULL && has_cookie(m))
+        (void)attach_open(m, ATTACH_MS, &c->attachment, &c->way_why);
+    if (c->attachment != NULL)
+        c->way = attach_way(c->attachment);
+    if (m->way != WAY_INLINE)
+        send_ready(c);
+}
+
+/* Large frames come and go in the order of the batches, and glibc would give the memory behind them
+ * back to the system each time, to be cleared page by page when it is taken again. It does not for
+ * blocks as large as one that was freed before (mallopt(3), "dynamic mmap threshold"): so free one.
+ * It is never touched, and so costs no memory. */
+static void prepare_for_frames(const struct message_welcome *m)
+{
+    uint64_t bytes = m->record_bytes_max * m->batch_size * m->credit;
+    void *volatile block; /* or a compiler leaves the two calls out */
+
+    if (m->way != WAY_INLINE || bytes < FRAMES_BYTES_MIN)
+        return;
+    block = malloc(bytes < FRAMES_BYTES_MAX ? (size_t)bytes : FRAMES_BYTES_MAX);
+    free(block);
+}
+
+/* A trainer that insists on a transport gets no other. */
+static void check_transport(struct ohem_client *c)
+{
+    enum ohem_transport got = ohem_transport(c);
+
+    if (c->wanted == OHEM_AUTO || c->wanted == got)
+        return;
+    c->dead = -OHEM_TRANSPORT;
+    reason_set(&c->why, "transport %s was asked for, %s can be had: %.300s",
+               ohem_transport_name(c->wanted), ohem_transport_name(got), ohem_transport_reason(c));
+}
+
+/* The session is the one that it was: reports whose answer may be lost go out again. */
+static void send_unanswered(struct ohem_client *c)
+{
+    struct ohem_batch *b;
+
+    c->report_count = 0; /* those that were put off are among them */
+    TAILQ_FOREACH (b, &c->batches, entry)
+        if (b->state == BATCH_HELD && b->seq != 0 && !b->selection.arrived && b->refused == 0)
+            client_send_loss(c, b);
+}
+
+static int check_dataset(struct ohem_client *c, const struct message_welcome *m)
+{
+    if (is_same_dataset(m, &c->welcome))
+        return 0;
+    reason_set(&c->why,
+               "the daemon came back with another data set: %" PRIu64 " instances of %" PRIu64
+               " bytes, generation %016" PRIx64 "; before: %" PRIu64 " of %" PRIu64 ", %016" PRIx64,
+               m->instance_count, m->record_bytes, m->generation, c->welcome.instance_count,
+               c->welcome.record_bytes, c->welcome.generation);
+    return -OHEM_DATASET;
+}
+
+void client_take_welcome(struct ohem_client *c, const struct message_welcome *m)
+{
+    bool first = c->welcome.session == 0;
+    bool same = m->boot == c->welcome.boot && m->session == c->welcome.session;
+
+    if (!first)
+        c->dead = check_dataset(c, m);
+    if (c->dead != 0)
+        return;
+    if (!first && !same) {
+        c->credit_count = c->report_count = 0; /* the old session's */
+        orphan_batches(c);
+        detach(c);
+        c->lsn = 0;
+    }
+    if (!same)
+        prepare_for_frames(m);
+    c->welcome = *m;
+    c->welcomed = c->came_back = true;
+    /* the session keeps what it was given when nothing was asked for */
+    c->hello.batch_size = m->batch_size;
+    c->hello.credit = m->credit;
+    take_offer(c, m);
+    check_transport(c);
+    if (same)
+        send_unanswered(c);
+}
