@@ -24,8 +24,7 @@ static size_t round_up(size_t size, size_t to)
 /* For a batch of K of the largest records, or what the operator allows. */
 static size_t slot_bytes_for(const struct share *sh, const struct session *s)
 {
-    uint64_t record = s->job->settings.dataset.record_bytes_max;
-    uint64_t bytes = s->batch_size * round_up(record, MESSAGE_ALIGNMENT);
+    uint64_t bytes = job_batch_bytes_max(s->job, s->batch_size, (enum message_records)s->layout);
 
     if (bytes > sh->config->slot_bytes_max)
         bytes = sh->config->slot_bytes_max;

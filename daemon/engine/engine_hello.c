@@ -70,19 +70,14 @@ static void reconcile(struct session *s, struct vector held)
     }
 }
 
-/* 0, what the first HELLO asked for, or what it got. */
-static bool is_wish(uint32_t value, uint32_t asked, uint32_t got)
-{
-    return value == 0 || value == asked || value == got;
-}
-
 static int check_same(const struct session *s, const struct message_hello *hello,
                       struct reason *why)
 {
-    bool same = strcmp(s->job->settings.name, hello->job) == 0 && hello->rank == s->rank &&
-                hello->layout == s->layout &&
-                is_wish(hello->batch_size, s->batch_size_asked, s->batch_size) &&
-                is_wish(hello->credit, s->credit_asked, s->credit);
+    bool same =
+        strcmp(s->job->settings.name, hello->job) == 0 && hello->rank == s->rank &&
+        hello->layout == s->layout &&
+        (hello->batch_size == 0 || hello->batch_size == s->batch_size) &&
+        (hello->credit == 0 || hello->credit == s->credit || hello->credit == s->credit_asked);
 
     if (same)
         return 0;
@@ -130,6 +125,12 @@ static void explain_no_job(const struct engine *e, const char *name, struct reas
     reason_set(why, "there is no job '%s'; there are: %s", name, names);
 }
 
+static uint64_t batch_bytes_max(const struct job *j, const struct message_hello *hello)
+{
+    return job_batch_bytes_max(j, job_batch_size(j, hello->batch_size),
+                               (enum message_records)hello->layout);
+}
+
 static int check_hello(const struct engine *e, const struct message_hello *hello,
                        struct job **out_job, struct reason *why)
 {
@@ -148,7 +149,7 @@ static int check_hello(const struct engine *e, const struct message_hello *hello
         reason_set(why, "all %u sessions are taken (sessions_max)", e->settings.sessions_max);
         return -OHEM_LIMIT;
     }
-    bytes = j->settings.dataset.record_bytes_max * job_batch_size(j, hello->batch_size);
+    bytes = batch_bytes_max(j, hello);
     if (bytes > e->settings.payload_bytes_max) {
         reason_set(why,
                    "a batch may take %" PRIu64 " bytes, over the limit of %" PRIu64
@@ -173,7 +174,7 @@ static void end_if_gone(struct engine *e, struct session *s, uint64_t now_ms)
 /* As many batches as the bytes that a session may hold allow, but one. */
 static void limit_credit(const struct engine *e, const struct job *j, struct message_hello *wishes)
 {
-    uint64_t bytes = j->settings.dataset.record_bytes_max * job_batch_size(j, wishes->batch_size);
+    uint64_t bytes = batch_bytes_max(j, wishes);
     uint64_t credit_max = e->settings.prefetch_bytes_max / (bytes > 0 ? bytes : 1);
     uint32_t credit = wishes->credit > 0 ? wishes->credit : j->settings.credit;
 
@@ -196,7 +197,6 @@ static int join(struct engine *e, uint64_t peer, const struct message_hello *hel
     rc = job_join(j, &wishes, peer, e->session_number + 1, now_ms, out, why);
     if (rc != 0)
         return rc;
-    (*out)->batch_size_asked = hello->batch_size;
     (*out)->credit_asked = hello->credit;
     return 0;
 }

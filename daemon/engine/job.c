@@ -101,6 +101,15 @@ uint32_t job_batch_size(const struct job *j, uint32_t asked)
     return j->settings.batch_size < n ? j->settings.batch_size : (uint32_t)n;
 }
 
+uint64_t job_batch_bytes_max(const struct job *j, uint32_t batch_size, enum message_records layout)
+{
+    uint64_t record = j->settings.dataset.record_bytes_max;
+
+    if (layout == RECORDS_ALIGNED64)
+        record = (record + MESSAGE_ALIGNMENT - 1) / MESSAGE_ALIGNMENT * MESSAGE_ALIGNMENT;
+    return record * batch_size;
+}
+
 static int check_wishes(const struct job *j, const struct message_hello *hello, struct reason *why)
 {
     uint64_t n = j->settings.dataset.instance_count;

@@ -74,6 +74,9 @@ void job_free(struct job *j);
 /** The K of a session that asks for one; 0 asks for the job's own, but never more than N. */
 uint32_t job_batch_size(const struct job *j, uint32_t asked);
 
+/** Bytes that the records of a batch of so many may take, as they lie in a block. */
+uint64_t job_batch_bytes_max(const struct job *j, uint32_t batch_size, enum message_records layout);
+
 /**
  * Let a trainer in: checks its wishes against the limits and takes all the memory it will need.
  * @return 0, or -OHEM_INVALID, -OHEM_TOO_LARGE, -OHEM_LIMIT, -OHEM_NOMEM with the reason

@@ -17,10 +17,10 @@ struct session {
     uint64_t peer;   /* where answers go */
     struct job *job;
     uint32_t rank, batch_size, credit;
-    uint32_t batch_size_asked, credit_asked; /* by its first HELLO: it may say the same again */
-    uint32_t layout, ways;                   /* as HELLO said */
-    uint32_t way;                            /* offered to it; once it is ready, in force */
-    bool ready;                              /* it has mapped what was offered, or needs not */
+    uint32_t credit_asked; /* by its first HELLO, which may have been more: it may say so again */
+    uint32_t layout, ways; /* as HELLO said */
+    uint32_t way;          /* offered to it; once it is ready, in force */
+    bool ready;            /* it has mapped what was offered, or needs not */
     char agent[MESSAGE_AGENT_BYTES_MAX + 1];
     uint64_t heard_ms;
     uint64_t active_ms;        /* last heard, or given a batch: from then on it may still report */

@@ -129,6 +129,30 @@ static void credit_is_no_more_than_the_bytes_allow_and_no_less_than_one(void **s
     }
 }
 
+/* The gaps between aligned records count, or a block could be larger than a message may be. */
+static void a_batch_that_alignment_makes_too_large_is_refused(void **state)
+{
+    struct engine_settings settings = shell_settings();
+    struct job_settings job = shell_job("train", N);
+    struct message m = {.type = MESSAGE_HELLO, .hello = {.batch_size = K, .job = "train"}};
+    struct room *r;
+
+    (void)state;
+    settings.payload_bytes_max = K * 100;
+    job.dataset.record_bytes_max = 100;
+    r = room_with(&settings, &job);
+    m.hello.key = r->trainers[0].key;
+    m.hello.layout = RECORDS_ALIGNED64;
+    shell_say(r->shell, r->trainers[0].peer, &m);
+    assert_refused(r, &r->trainers[0], OHEM_TOO_LARGE, MESSAGE_HELLO);
+    assert_text_has(&r->trainers[0], "512 bytes");
+    m.hello.layout = RECORDS_PACKED;
+    shell_say(r->shell, r->trainers[0].peer, &m);
+    room_hear(r);
+    assert_int_equal(r->trainers[0].welcomes, 1);
+    room_free(r);
+}
+
 static void who_asked_for_more_credit_than_it_got_may_say_so_again(void **state)
 {
     struct room *r = room_of_bytes(2 * K * 100, 1);
@@ -262,6 +286,7 @@ TEST_MAIN(TEST(nothing_is_sent_before_the_offered_memory_is_mapped),
           TEST(the_offer_is_repeated_until_the_session_is_ready),
           TEST(the_shell_is_told_of_each_session_that_ends),
           TEST(credit_is_no_more_than_the_bytes_allow_and_no_less_than_one),
+          TEST(a_batch_that_alignment_makes_too_large_is_refused),
           TEST(who_asked_for_more_credit_than_it_got_may_say_so_again),
           TEST(a_batch_that_reports_have_overtaken_is_drawn_anew),
           TEST(after_a_few_redraws_in_a_row_a_batch_is_sent_however_old),
