@@ -71,7 +71,7 @@ CTL_SRC    := $(wildcard client/ohemctl*.c)
 IMPORT_SRC := $(wildcard client/import/*.c)
 DEMO_SRC   := $(wildcard client/examples/demo/*.c)
 EXAMPLE_SRC := $(wildcard client/examples/*.c)
-TESTLIB_SRC := $(filter-out tests/lib/slowfs.c,$(wildcard tests/lib/*.c))
+TESTLIB_SRC := $(filter-out tests/lib/slowfs.c tests/lib/powercut.c,$(wildcard tests/lib/*.c))
 UNIT_SRC   := $(wildcard tests/unit/test_*.c tests/property/test_*.c)
 INTEG_SRC  := $(wildcard tests/integration/test_*.c)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
@@ -140,15 +140,21 @@ $(UNIT_BIN) $(INTEG_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS) $(O)/libohem.a
 $(O)/slowfs: $(call objs,tests/lib/slowfs.c)
 	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_SLOWFS)) -lpthread
 
+# A disk that forgets and fails, to be preloaded; without sanitizers: it may run before them
+$(O)/powercut.so: tests/lib/powercut.c tests/lib/powercut.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -fPIC -shared $(WARNINGS) -O2 -g -o $@ $< -ldl
+
 # The failing allocator of tests/lib/alloc.c, for the programs that use it
 ALLOC_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
                  -Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=free
-$(O)/tests/unit/test_alloc $(O)/tests/integration/test_steady: TEST_LDFLAGS = $(ALLOC_LDFLAGS)
+$(O)/tests/unit/test_alloc $(O)/tests/unit/test_state $(O)/tests/integration/test_steady: \
+  TEST_LDFLAGS = $(ALLOC_LDFLAGS)
 # the faults of test_attribution.c sit between the engine's parts
 $(O)/tests/property/test_attribution: TEST_LDFLAGS = -Wl,--wrap=hardness_report
 
 .PHONY: tests check
-tests: all $(UNIT_BIN) $(INTEG_BIN) $(DEMO) $(O)/slowfs
+tests: all $(UNIT_BIN) $(INTEG_BIN) $(DEMO) $(O)/slowfs $(O)/powercut.so
 
 CHECK = python3 tests/lib/run.py --build $(BUILD)
 # One flavour when T or SAN is given; else the plain build and every sanitizer (tests/lib/run.py has

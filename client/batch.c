@@ -407,3 +407,8 @@ int ohem_selection_is_repeated(const struct ohem_selection *selection)
 {
     return (selection->flags & SELECTION_FLAG_REPEATED) != 0;
 }
+
+int ohem_selection_is_superseded(const struct ohem_selection *selection)
+{
+    return (selection->flags & SELECTION_FLAG_SUPERSEDED) != 0;
+}

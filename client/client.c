@@ -25,13 +25,18 @@ static struct ohem_batch *first_ready(struct ohem_client *c)
     return NULL;
 }
 
-/* Why no batch can come, if so. */
+static int going_down(struct ohem_client *c)
+{
+    reason_set(&c->why, "the daemon is going down; report what you hold and close");
+    return -OHEM_DRAINING;
+}
+
+/* Why no batch can come, if so. One that goes down but keeps its memory may come back: then it is
+ * said when the time is over. */
 static int check_next(struct ohem_client *c)
 {
-    if (c->draining) {
-        reason_set(&c->why, "the daemon is going down; report what you hold and close");
-        return -OHEM_DRAINING;
-    }
+    if (c->draining && !c->welcome.durable)
+        return going_down(c);
     if (client_count_batches(c, BATCH_HELD) < c->welcome.credit)
         return 0;
     reason_set(&c->why, "all %u batches (credit) are held; release one first", c->welcome.credit);
@@ -39,11 +44,14 @@ static int check_next(struct ohem_client *c)
 }
 
 /* Its mapped records may have been overwritten. Of a daemon that died we only drop it: the next one
- * hands the instances out again. An immutable data set that is written to cannot be trained on. */
+ * hands the instances out again, or has heard that we hold it. An immutable data set that is
+ * written to cannot be trained on. */
 static int drop_stale(struct ohem_client *c, struct ohem_batch *b)
 {
     bool guarded = attach_is_guarded(b->attachment);
 
+    if (!c->welcomed || b->boot != c->welcome.boot)
+        client_give_credit(c, b->token);
     client_recycle(c, b);
     if (guarded)
         return 0;
@@ -89,7 +97,7 @@ int ohem_next(struct ohem_client *client, int timeout_ms, struct ohem_batch **ou
             return 0;
         }
     }
-    return rc;
+    return rc == -OHEM_TIMEDOUT && client->draining ? going_down(client) : rc;
 }
 
 /* ---- reporting ---------------------------------------------------------------------------------
@@ -135,13 +143,62 @@ static int check_report(struct ohem_batch *b, const float *losses, size_t count)
     return 0;
 }
 
-static void take_report(struct ohem_batch *b, const float *losses)
+/* What is to be sent is kept until it is safe. */
+static struct kept_report *keep(struct ohem_batch *b, uint64_t seq, const float *losses)
 {
+    struct ohem_client *c = b->client;
+    struct kept_report *r = kept_find(&c->kept, seq);
+
+    if (r == NULL)
+        r = kept_add(&c->kept, b->token, seq, b->capacity);
+    if (r == NULL)
+        return NULL;
+    r->boot = b->boot;
+    r->count = b->count;
+    r->answered = false;
+    r->early = false;
+    memcpy(r->ids, b->ids, b->count * sizeof *b->ids);
+    memcpy(r->losses, losses, b->count * sizeof *losses);
+    return r;
+}
+
+static int take_report(struct ohem_batch *b, const float *losses, struct kept_report **out)
+{
+    struct ohem_client *c = b->client;
+    struct kept_report *r = keep(b, b->seq != 0 ? b->seq : c->report_seq + 1, losses);
+
+    if (r == NULL) {
+        reason_set(&c->why, "no memory to keep a report of %u losses", b->count);
+        return -OHEM_NOMEM;
+    }
     if (b->seq == 0)
-        b->seq = ++b->client->report_seq;
+        b->seq = ++c->report_seq;
     memcpy(b->losses, losses, b->count * sizeof *losses);
     b->selection.arrived = false;
     b->refused = 0;
+    *out = r;
+    return 0;
+}
+
+static bool has_room(const struct ohem_batch *b)
+{
+    const struct kept *k = &b->client->kept;
+
+    return kept_has_room(k, b->capacity) || (b->seq != 0 && kept_find(k, b->seq) != NULL);
+}
+
+/* Check a report and take it, when there is room: the batch may be lost in the meantime. */
+static int begin_report(struct ohem_batch *b, const float *losses, size_t count, int64_t deadline,
+                        struct kept_report **out)
+{
+    int rc = check_report(b, losses, count);
+
+    if (rc == 0 && !has_room(b)) {
+        rc = client_await_room(b->client, b->capacity, deadline);
+        if (rc == 0)
+            rc = check_report(b, losses, count);
+    }
+    return rc == 0 ? take_report(b, losses, out) : rc;
 }
 
 /* A trainer that submits many batches in a millisecond is better served when two or more go
@@ -154,7 +211,7 @@ static bool can_wait(struct ohem_client *c)
     bool fast = now - c->submitted_us < FAST_US;
 
     c->submitted_us = now;
-    return fast && c->report_count + 1 < (together < TOGETHER_MAX ? together : TOGETHER_MAX);
+    return fast && c->kept.put_off_count + 1 < (together < TOGETHER_MAX ? together : TOGETHER_MAX);
 }
 
 static bool is_answered(const struct ohem_batch *b)
@@ -162,8 +219,7 @@ static bool is_answered(const struct ohem_batch *b)
     return b->selection.arrived || b->refused != 0;
 }
 
-/* Wait for the answer; send the report again when a PING that was sent after it is answered before
- * it: then it got lost. (Around a reconnect conversation.c does that.) */
+/* Wait for the answer. */
 static int await_selection(struct ohem_batch *b, int64_t deadline)
 {
     struct ohem_client *c = b->client;
@@ -173,8 +229,8 @@ static int await_selection(struct ohem_batch *b, int64_t deadline)
         rc = client_pump(c, deadline);
         if (b->state == BATCH_ORPHAN)
             return check_holder(b);
-        if (rc == 0 && !is_answered(b) && c->pong_nonce > b->ping_nonce)
-            client_send_loss(c, b);
+        if (rc == 0 && !is_answered(b))
+            client_say_lost(c);
     }
     if (rc == 0 && b->refused != 0) {
         reason_set(&c->why, "%s", b->why);
@@ -185,15 +241,18 @@ static int await_selection(struct ohem_batch *b, int64_t deadline)
 
 int ohem_submit(struct ohem_batch *batch, const float *losses, size_t count)
 {
-    int rc = check_report(batch, losses, count);
+    struct kept_report *r;
+    int rc;
 
-    if (rc != 0 || (batch->seq != 0 && batch->refused == 0))
-        return rc; /* submitted already: its answer is there, or on its way */
-    take_report(batch, losses);
+    if (batch->seq != 0 && batch->refused == 0) /* its answer is there, or on its way */
+        return check_report(batch, losses, count);
+    rc = begin_report(batch, losses, count, -1, &r);
+    if (rc != 0)
+        return rc;
     if (can_wait(batch->client))
-        client_put_off_loss(batch->client, batch);
+        client_put_off_loss(batch->client, r);
     else
-        client_send_loss(batch->client, batch);
+        client_send_loss(batch->client, r);
     return 0;
 }
 
@@ -220,12 +279,12 @@ int ohem_report(struct ohem_batch *batch, const float *losses, size_t count, int
                 const struct ohem_selection **out_selection)
 {
     int64_t deadline = client_deadline_in(timeout_ms);
-    int rc = check_report(batch, losses, count);
+    struct kept_report *r;
+    int rc = begin_report(batch, losses, count, deadline, &r);
 
     if (rc != 0)
         return rc;
-    take_report(batch, losses);
-    client_send_loss(batch->client, batch);
+    client_send_loss(batch->client, r);
     rc = await_selection(batch, deadline);
     if (rc == 0)
         *out_selection = &batch->selection;
@@ -235,12 +294,19 @@ int ohem_report(struct ohem_batch *batch, const float *losses, size_t count, int
 /* ---- giving back -------------------------------------------------------------------------------
  */
 
-static bool is_put_off(const struct ohem_client *c, const struct ohem_batch *b)
+/* LOSS goes before CREDIT. Without a session both are said after WELCOME. */
+static void give_back(struct ohem_client *c, const struct ohem_batch *b)
 {
-    for (uint32_t i = 0; i < c->report_count; i++)
-        if (c->reports[i] == b)
-            return true;
-    return false;
+    struct kept_report *r = b->seq != 0 ? kept_find(&c->kept, b->seq) : NULL;
+
+    if (r != NULL) {
+        if (r->put_off)
+            client_flush(c);
+        r->released = true;
+        kept_take_durable(&c->kept, c->durable_seq); /* if it was kept for its answer only */
+    }
+    if (r == NULL || c->welcomed)
+        client_give_credit(c, b->token);
 }
 
 void ohem_release(struct ohem_batch *batch)
@@ -255,10 +321,8 @@ void ohem_release(struct ohem_batch *batch)
             batch_free(batch);
         return;
     }
-    if (is_put_off(c, batch))
-        client_flush(c); /* its LOSS goes before its CREDIT */
     if (batch->state == BATCH_HELD)
-        client_give_credit(c, batch->token);
+        give_back(c, batch);
     client_recycle(c, batch);
 }
 

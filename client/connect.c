@@ -10,8 +10,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define CONNECT_TIMEOUT_MS 10000
-#define ENDPOINT_BYTES_MAX 512
+#define CONNECT_TIMEOUT_MS   10000
+#define RECONNECT_TIMEOUT_MS 60000
+#define UNACKED_BYTES_MAX    (64u << 20)
+#define ENDPOINT_BYTES_MAX   512
 /* of struct ohem_options before it had layout, transport and fields */
 #define OPTIONS_BYTES_MIN offsetof(struct ohem_options, layout)
 
@@ -186,6 +188,7 @@ static int greet(struct ohem_client *c, const char *endpoint, int timeout_ms, st
     int rc = 0;
 
     c->heard_ms = client_now_ms();
+    c->reconnect_ms = -1; /* until then only the timeout counts */
     client_send_hello(c);
     while (rc == 0 && !c->welcomed)
         rc = client_pump(c, deadline);
@@ -219,7 +222,7 @@ static void destroy(struct ohem_client *c, bool discard)
     attach_leave(c->attachment);
     attach_unref(c->attachment);
     link_close(&c->link, discard);
-    free(c->held);
+    kept_deinit(&c->kept);
     free(c);
 }
 
@@ -254,12 +257,8 @@ static struct ohem_client *new_client(void)
     c->pid = getpid();
     TAILQ_INIT(&c->batches);
     TAILQ_INIT(&c->spare);
-    c->held_capacity = MESSAGE_CREDIT_MAX;
-    c->held = malloc(c->held_capacity * sizeof *c->held);
-    if (c->held != NULL)
-        return c;
-    free(c);
-    return NULL;
+    kept_init(&c->kept, UNACKED_BYTES_MAX);
+    return c;
 }
 
 static int open_session(struct ohem_client *c, const struct ohem_options *o, const char *endpoint,
@@ -268,12 +267,15 @@ static int open_session(struct ohem_client *c, const struct ohem_options *o, con
     int rc = fill_hello(&c->hello, o, endpoint, why);
 
     c->wanted = o->transport;
+    if (o->unacked_bytes_max > 0)
+        c->kept.bytes_max = o->unacked_bytes_max;
     if (rc == 0)
         rc = link_open(&c->link, endpoint, why);
     if (rc == 0)
         rc = greet(c, endpoint, o->connect_timeout_ms, why);
     if (rc == 0)
         rc = find_fields(c, o->fields, why);
+    c->reconnect_ms = o->reconnect_timeout_ms != 0 ? o->reconnect_timeout_ms : RECONNECT_TIMEOUT_MS;
     return rc;
 }
 
@@ -313,6 +315,7 @@ void ohem_close(struct ohem_client *client)
 {
     if (client == NULL || client->pid != getpid())
         return; /* in a forked child the socket is the parent's: leave it alone */
+    client_settle(client);
     leave(client);
     destroy(client, false);
 }

@@ -1,18 +1,20 @@
-/* conversation.c - what client and daemon say to each other; see client.h.
+/* conversation.c - what comes from the daemon, and waiting for it; see client.h.
  *
  * All receiving happens in client_pump(), which takes one message and files it: a BATCH with the
  * ready ones, an answer with its batch. When the daemon is silent it is asked by PING; when it says
  * that it does not know the session (the connection or the daemon is a new one), HELLO goes out
- * again with the tokens of all batches at hand, and what is unanswered is sent again after WELCOME.
+ * again with the tokens of all batches at hand, and what it may lack is sent again after WELCOME.
  */
 #include "client.h"
 
 #include "../proto/error.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
+#define RETRY_MS  100  /* until a report that came before its turn is sent again */
 #define PING_MS   1000 /* of silence while a call waits, and then again */
 #define SILENT_MS 2000 /* without an answer, from then on the daemon may be gone */
 
@@ -35,92 +37,6 @@ int64_t client_now_us(void)
 int64_t client_deadline_in(int timeout_ms)
 {
     return timeout_ms < 0 ? INT64_MAX : client_now_ms() + timeout_ms;
-}
-
-/* ---- sending -----------------------------------------------------------------------------------
- */
-
-static void note_asked(struct ohem_client *c)
-{
-    c->asked_ms = client_now_ms();
-    if (c->unanswered_ms == 0)
-        c->unanswered_ms = c->asked_ms;
-}
-
-void client_send_hello(struct ohem_client *c)
-{
-    struct message m = {.type = MESSAGE_HELLO, .hello = c->hello};
-    struct ohem_batch *b;
-    size_t count = 0;
-
-    TAILQ_FOREACH (b, &c->batches, entry)
-        if (b->state != BATCH_ORPHAN && b->state != BATCH_COMING && count < c->held_capacity)
-            c->held[count++] = b->token;
-    m.hello.held = (struct vector){c->held, count};
-    c->welcomed = false;
-    note_asked(c);
-    link_send(&c->link, &m);
-}
-
-void client_send_ping(struct ohem_client *c)
-{
-    struct message m = {.type = MESSAGE_PING};
-
-    client_flush(c);
-    note_asked(c);
-    m.ping.key = c->hello.key;
-    m.ping.nonce = ++c->ping_nonce;
-    link_send(&c->link, &m);
-}
-
-static void send_credit(struct ohem_client *c, struct token token)
-{
-    struct message m = {.type = MESSAGE_CREDIT};
-
-    m.credit.key = c->hello.key;
-    m.credit.token = token;
-    link_send(&c->link, &m);
-}
-
-static void send_loss(struct ohem_client *c, struct ohem_batch *b)
-{
-    struct message m = {.type = MESSAGE_LOSS};
-
-    m.loss.key = c->hello.key;
-    m.loss.token = b->token;
-    m.loss.seq = b->seq;
-    m.loss.losses = (struct vector){b->losses, b->count};
-    b->ping_nonce = c->ping_nonce;
-    link_send(&c->link, &m);
-}
-
-void client_flush(struct ohem_client *c)
-{
-    for (uint32_t i = 0; i < c->credit_count; i++)
-        send_credit(c, c->credits[i]);
-    for (uint32_t i = 0; i < c->report_count; i++)
-        send_loss(c, c->reports[i]);
-    c->credit_count = c->report_count = 0;
-}
-
-void client_send_loss(struct ohem_client *c, struct ohem_batch *b)
-{
-    client_flush(c);
-    send_loss(c, b);
-}
-
-void client_put_off_loss(struct ohem_client *c, struct ohem_batch *b)
-{
-    if (c->report_count == MESSAGE_CREDIT_MAX)
-        client_flush(c);
-    c->reports[c->report_count++] = b;
-}
-
-void client_give_credit(struct ohem_client *c, struct token token)
-{
-    if (c->credit_count == MESSAGE_CREDIT_MAX)
-        client_flush(c);
-    c->credits[c->credit_count++] = token;
 }
 
 /* ---- receiving ---------------------------------------------------------------------------------
@@ -196,6 +112,7 @@ static int fill_batch(struct ohem_client *c, struct ohem_batch *b, const struct 
     int rc;
 
     batch_fill(b, m, (enum message_records)c->welcome.layout);
+    b->boot = c->welcome.boot;
     if (m->way != WAY_INLINE) {
         rc = batch_take_mapped(b, m, c->attachment, &c->why);
         if (rc == 0)
@@ -206,6 +123,12 @@ static int fill_batch(struct ohem_client *c, struct ohem_batch *b, const struct 
     if (rc != 0)
         reason_set(&c->why, "no memory for a batch of %" PRIu64 " bytes", m->bytes);
     return rc;
+}
+
+/* A batch that was sent again although its report is kept: its CREDIT is on its way. */
+static bool was_released(const struct ohem_client *c, struct token token)
+{
+    return token.step <= c->kept_step_max && kept_find_token(&c->kept, token) != NULL;
 }
 
 static int take_batch(struct ohem_client *c, const struct message_batch *m)
@@ -219,6 +142,8 @@ static int take_batch(struct ohem_client *c, const struct message_batch *m)
         rc = check_batch(c, m);
         if (rc != 0)
             return rc;
+        if (was_released(c, m->token))
+            return 0;
         b = take_memory(c);
     } /* else its parts come again, too */
     if (b == NULL) {
@@ -240,37 +165,106 @@ static int take_part(struct ohem_client *c, const struct message_part *m)
     return batch_take_part(b, m, link_part_payload(&c->link), &c->why);
 }
 
+void client_take_durable(struct ohem_client *c, uint64_t seq)
+{
+    if (!c->welcome.durable || seq < c->durable_seq)
+        return;
+    c->durable_seq = seq;
+    if (seq >= c->sync_seq)
+        c->sync_seq = 0;
+    kept_take_durable(&c->kept, seq);
+}
+
+/* An answer: of a daemon that writes nothing to disk nothing more can be had. */
+static void note_answered(struct ohem_client *c, const struct message_selection *m)
+{
+    struct kept_report *r = kept_find(&c->kept, m->seq);
+
+    if (r == NULL || !token_equal(r->token, m->token))
+        return;
+    r->answered = true;
+    if (!c->welcome.durable)
+        kept_drop(&c->kept, r);
+}
+
+static void refuse(struct ohem_batch *b, int error, const char *why)
+{
+    b->refused = error;
+    (void)snprintf(b->why, sizeof b->why, "%s", why);
+}
+
 static int take_selection(struct ohem_client *c, const struct message_selection *m)
 {
     struct ohem_batch *b = find_batch(c, m->token);
 
+    note_answered(c, m);
+    client_take_durable(c, m->durable_seq);
     if (b == NULL || b->seq != m->seq || b->selection.arrived)
         return 0; /* of a batch that was given back meanwhile, or the answer to a repeat */
     if (m->indices.count > b->count) {
         reason_set(&c->why, "%zu instances were selected out of %u", m->indices.count, b->count);
         return -OHEM_MALFORMED;
     }
-    batch_answer(b, m);
+    if ((m->flags & SELECTION_FLAG_FORGOTTEN) != 0)
+        refuse(b, -OHEM_TOKEN, "the report was applied before, but its selection was not kept");
+    else
+        batch_answer(b, m);
     if (m->lsn > c->lsn)
         c->lsn = m->lsn;
     return 0;
 }
 
-static void take_error(struct ohem_client *c, const struct message_error *m)
+/* There is nothing to keep of it. If the trainer still holds the batch it is told when it asks. */
+static void take_refusal(struct ohem_client *c, const struct message_error *m)
 {
+    struct kept_report *r = kept_find_token(&c->kept, m->token);
     struct ohem_batch *b = find_batch(c, m->token);
 
+    if (r != NULL)
+        kept_drop(&c->kept, r);
+    if (b != NULL && b->seq != 0)
+        refuse(b, -(int)m->code, m->text);
+}
+
+/* Strict order, after a restart: its step is not drawn again yet. */
+static void take_retry(struct ohem_client *c, const struct message_error *m)
+{
+    struct kept_report *r = kept_find_token(&c->kept, m->token);
+
+    if (r == NULL)
+        return;
+    r->early = true;
+    if (c->retry_ms == 0)
+        c->retry_ms = client_now_ms() + RETRY_MS;
+}
+
+static void take_error(struct ohem_client *c, const struct message_error *m)
+{
     if (m->code == OHEM_NO_SESSION) {
         if (c->welcomed)
             client_send_hello(c);
-    } else if (m->about == MESSAGE_LOSS && b != NULL) {
-        b->refused = -(int)m->code;
-        memcpy(b->why, m->text, sizeof b->why);
+    } else if (m->about == MESSAGE_LOSS && m->code == OHEM_RETRY) {
+        take_retry(c, m);
+    } else if (m->about == MESSAGE_LOSS) {
+        take_refusal(c, m);
     } else if (m->about == MESSAGE_HELLO || m->about == 0) {
         c->dead = -(int)m->code;
         reason_set(&c->why, "%s", m->text);
     }
     /* a CREDIT that came too late to matter needs no answer */
+}
+
+/* Another boot: the daemon was restarted, and knows us all the same. */
+static void take_pong(struct ohem_client *c, const struct message_pong *m)
+{
+    if (m->nonce > c->pong_nonce)
+        c->pong_nonce = m->nonce; /* 0: the daemon asks by itself whether we are here */
+    if (!c->welcomed)
+        return;
+    if (m->boot != c->welcome.boot)
+        client_send_hello(c);
+    else
+        client_take_durable(c, m->durable_seq);
 }
 
 static int file_message(struct ohem_client *c, const struct message *m)
@@ -292,8 +286,10 @@ static int file_message(struct ohem_client *c, const struct message *m)
         c->draining = true;
         return 0;
     case MESSAGE_PONG:
-        if (m->pong.nonce > c->pong_nonce)
-            c->pong_nonce = m->pong.nonce; /* 0: the daemon asks by itself whether we are here */
+        take_pong(c, &m->pong);
+        return 0;
+    case MESSAGE_DURABLE:
+        client_take_durable(c, m->durable.seq);
         return 0;
     default:
         return 0; /* what only a client sends means nothing here */
@@ -316,6 +312,14 @@ static int receive_one(struct ohem_client *c)
     return rc == 0 ? 1 : rc;
 }
 
+/* When a call gives up on a daemon that does not answer: for so long it may be restarted. */
+static int64_t patience(const struct ohem_client *c)
+{
+    int64_t since = c->unanswered_ms > c->called_ms ? c->unanswered_ms : c->called_ms;
+
+    return c->reconnect_ms < 0 || c->unanswered_ms == 0 ? INT64_MAX : since + c->reconnect_ms;
+}
+
 /* How long to wait for the socket: until the deadline, or until the daemon has to be asked again.
  */
 static long wait_ms(const struct ohem_client *c, int64_t deadline)
@@ -323,6 +327,8 @@ static long wait_ms(const struct ohem_client *c, int64_t deadline)
     int64_t quiet_since = c->heard_ms > c->asked_ms ? c->heard_ms : c->asked_ms;
     int64_t until = quiet_since + PING_MS, now = client_now_ms();
 
+    if (c->retry_ms != 0 && c->retry_ms < until)
+        until = c->retry_ms;
     if (deadline < until)
         until = deadline;
     return until > now ? (long)(until - now) : 0;
@@ -332,10 +338,14 @@ static long wait_ms(const struct ohem_client *c, int64_t deadline)
  * @return whether anything was sent: then the socket has to be looked at again */
 static bool speak(struct ohem_client *c)
 {
-    bool spoke = c->credit_count + c->report_count > 0;
+    bool spoke = c->welcomed && c->credit_count + c->kept.put_off_count > 0;
     int64_t now = client_now_ms();
 
     client_flush(c);
+    if (c->retry_ms != 0 && now >= c->retry_ms) {
+        client_say_early(c);
+        spoke = true;
+    }
     if (now - c->heard_ms < PING_MS || now - c->asked_ms < PING_MS)
         return spoke;
     if (c->welcomed)
@@ -351,7 +361,8 @@ static int timed_out(struct ohem_client *c)
 {
     int64_t now = client_now_ms(), silent = now - c->heard_ms;
 
-    if (c->welcomed && (c->unanswered_ms == 0 || now - c->unanswered_ms < SILENT_MS)) {
+    if (c->welcomed && now < patience(c) &&
+        (c->unanswered_ms == 0 || now - c->unanswered_ms < SILENT_MS)) {
         reason_set(&c->why, "nothing came in time; the daemon was heard %" PRId64 " ms ago",
                    silent);
         return -OHEM_TIMEDOUT;
@@ -363,6 +374,7 @@ static int timed_out(struct ohem_client *c)
 /* Wait for one message and file it. @return 0, the error that ended the session, or a time-out. */
 int client_pump(struct ohem_client *c, int64_t deadline)
 {
+    int64_t until;
     bool spoke;
     int rc;
 
@@ -373,10 +385,11 @@ int client_pump(struct ohem_client *c, int64_t deadline)
         if (rc != 0)
             return rc > 0 ? c->dead : rc;
         spoke = speak(c);
-        if (client_now_ms() >= deadline)
+        until = patience(c) < deadline ? patience(c) : deadline;
+        if (client_now_ms() >= until)
             return timed_out(c);
         if (!spoke)
-            link_wait(&c->link, wait_ms(c, deadline));
+            link_wait(&c->link, wait_ms(c, until));
     }
 }
 
@@ -388,6 +401,7 @@ int client_check(struct ohem_client *c)
                    (int)c->pid);
         return -OHEM_FORKED;
     }
+    c->called_ms = client_now_ms();
     return 0;
 }
 

@@ -23,6 +23,12 @@
  * Fork: a client cannot be used in a process forked after ohem_connect(): calls give -OHEM_FORKED.
  * Errors: functions return 0 or the negative of a code in error.h; outputs are set on success only.
  * Deadlines: timeout_ms is how long a call may take; 0 only looks, -1 waits without end.
+ * Restarts: the library reconnects by itself, inside the calls. A daemon that keeps its memory on
+ * disk (ohem_durable()) may be killed and started again: calls take longer, nothing else changes.
+ * Batches stay good, and reports that were not on its disk yet are sent again, each applied once.
+ * One that keeps nothing has forgotten the batches after a restart (-OHEM_TOKEN): release them.
+ * A call gives up (-OHEM_UNREACHABLE) when nothing is heard of the daemon for reconnect_timeout_ms
+ * while it waits, even with timeout_ms -1; to call again is right if it may still come back.
  */
 #ifndef OHEM_H
 #define OHEM_H
@@ -77,8 +83,13 @@ struct ohem_options {
     enum ohem_layout layout;
     enum ohem_transport transport; /* OHEM_AUTO, or the one that it must be: else
                                       ohem_connect() fails with -OHEM_TRANSPORT */
-    const char *fields; /* what a record consists of, as "label = u8@0, image = u8[28,28]@1":
-                           NAME = TYPE[SHAPE]@BYTE; NULL: as the daemon's operator says */
+    const char *fields;       /* what a record consists of, as "label = u8@0, image = u8[28,28]@1":
+                                 NAME = TYPE[SHAPE]@BYTE; NULL: as the daemon's operator says */
+    size_t unacked_bytes_max; /* of the reports that are kept since the daemon may yet lose them: 12
+                                 bytes per instance and a little; at most 65536 of them. When it is
+                                 full, reports wait. One may always be kept. 0: 64 MiB */
+    int reconnect_timeout_ms; /* how long a call waits for a daemon that does not answer;
+                                 0: 60,000; -1: without end */
 };
 
 #define OHEM_OPTIONS_INIT \
@@ -184,10 +195,12 @@ OHEM_API uint64_t ohem_session(const struct ohem_client *client);
  *
  * @return 0, or one of
  *   -OHEM_TIMEDOUT     nothing came in time; ask again
- *   -OHEM_UNREACHABLE  nothing came in time and the daemon has been silent: it may be gone. Asking
- *                      again is right if it may come back (the library reconnects by itself).
+ *   -OHEM_UNREACHABLE  nothing came in time and the daemon has been silent: it may be gone; or it
+ *                      was silent for reconnect_timeout_ms. Asking again is right if it may come
+ *                      back (the library reconnects by itself).
  *   -OHEM_LIMIT        all `credit` batches are held: nothing can come before ohem_release()
- *   -OHEM_DRAINING     the daemon is going down; report what you hold and close
+ *   -OHEM_DRAINING     the daemon is going down; report what you hold and close. One that keeps its
+ *                      memory on disk is expected back: this is said when timeout_ms is over
  *   -OHEM_MALFORMED    the daemon sent what we cannot read; close
  *   -OHEM_DATASET      the daemon was restarted on another data set (keys, count or record size
  *                      differ): ids no longer mean the same; close
@@ -285,12 +298,13 @@ OHEM_API int ohem_batch_check(const struct ohem_batch *batch);
  * @param out_selection  lent until ohem_release()
  *
  * @return 0, or one of
- *   -OHEM_TIMEDOUT, -OHEM_UNREACHABLE  no answer in time. The report may have arrived: call again
- *                   with the same losses; it is applied once and gets the same answer.
+ *   -OHEM_TIMEDOUT, -OHEM_UNREACHABLE  no answer in time, or no room to keep the report
+ *                   (unacked_bytes_max). The report may have arrived: call again with the same
+ *                   losses; it is applied once and gets the same answer.
  *   -OHEM_COUNT     count is not K
  *   -OHEM_CONFLICT  this batch was reported before with other losses; the first stay
  *   -OHEM_EXPIRED   the report came too long after the lease's end
- *   -OHEM_TOKEN     the daemon does not know the batch (it was restarted)
+ *   -OHEM_TOKEN     the daemon does not know the batch (it was restarted without its memory)
  *   -OHEM_STALE     the records may have been overwritten while they were read
  *                   (ohem_batch_check()); nothing was sent
  *   -OHEM_FORKED, -OHEM_NOMEM, -OHEM_SYSTEM, -OHEM_MALFORMED
@@ -304,9 +318,11 @@ OHEM_API int ohem_report(struct ohem_batch *batch, const float *losses, size_t c
  * forward pass can begin while the selection is under way. Get it with ohem_selection(); or release
  * the batch without, when the selection is not wanted: the report counts all the same. A trainer
  * that submits several batches within a millisecond has a few of them sent together, the last one
- * with its next call at the latest.
+ * with its next call at the latest. It waits only when the reports that are kept have reached
+ * unacked_bytes_max: until there is room, for reconnect_timeout_ms at most.
  * @return 0, or one of -OHEM_COUNT, -OHEM_CONFLICT, -OHEM_TOKEN, -OHEM_STALE, -OHEM_FORKED,
- *         -OHEM_INVALID, as ohem_report()
+ *         -OHEM_INVALID, -OHEM_NOMEM, as ohem_report(); -OHEM_TIMEDOUT or -OHEM_UNREACHABLE when no
+ *         room was made: nothing was submitted, call again
  */
 OHEM_API int ohem_submit(struct ohem_batch *batch, const float *losses, size_t count);
 
@@ -348,6 +364,10 @@ OHEM_API int ohem_selection_is_late(const struct ohem_selection *selection);
 /** 1 if the daemon had applied this report before, and so changed nothing now. */
 OHEM_API int ohem_selection_is_repeated(const struct ohem_selection *selection);
 
+/** 1 if this report changed nothing, since in strict order another trainer's report of this step
+ *  was applied first. */
+OHEM_API int ohem_selection_is_superseded(const struct ohem_selection *selection);
+
 /**
  * Give the batch back and let its slot be filled again. Without a report its coverage instances
  * count as seen. The batch, its records and its selection are gone. NULL is allowed.
@@ -361,9 +381,35 @@ OHEM_API void ohem_release(struct ohem_batch *batch);
  */
 OHEM_API int ohem_keepalive(struct ohem_client *client, int timeout_ms);
 
+/** 1 if the daemon keeps its memory on disk: a report survives its restart a moment after it was
+ *  answered (ohem_flush() waits for it), and until then the library keeps it. 0: all that the
+ *  daemon knows ends with it. */
+OHEM_API int ohem_durable(const struct ohem_client *client);
+
 /**
- * End the session: batches not reported go back to the pool. Waits up to a second for what was sent
- * to leave. Batches still held stay readable until ohem_release(). NULL is allowed.
+ * Wait until every report that was made so far would survive a restart of the daemon, as before a
+ * checkpoint of the model. With a daemon that keeps nothing (ohem_durable() is 0): until all are
+ * answered. Reports that were refused are not waited for; ohem_selection() has their errors.
+ *
+ * @return 0, or one of
+ *   -OHEM_TIMEDOUT, -OHEM_UNREACHABLE  as ohem_next(); the reports are still kept
+ *   -OHEM_TOKEN                        the daemon came back without its memory: they are lost
+ *   or another error of ohem_next()
+ */
+OHEM_API int ohem_flush(struct ohem_client *client, int timeout_ms);
+
+/**
+ * How many reports are kept since they are not known to be answered and, where ohem_durable(), on
+ * disk; as of the last message that was heard.
+ * @param out_bytes  set to the memory that they take of unacked_bytes_max; may be NULL
+ */
+OHEM_API size_t ohem_unacked(const struct ohem_client *client, size_t *out_bytes);
+
+/**
+ * End the session: batches not reported go back to the pool. Where ohem_durable(), waits up to a
+ * second for reports to become durable (what is kept then is lost: ohem_flush() says whether it
+ * is); then up to a second for what was sent to leave. Batches still held stay readable until
+ * ohem_release(). NULL is allowed.
  */
 OHEM_API void ohem_close(struct ohem_client *client);
 

@@ -23,17 +23,29 @@ static void send_ready(struct ohem_client *c)
     link_send(&c->link, &m);
 }
 
-/* The daemon has made a new session: what was handed out under the old one is nobody's. */
+/* What was handed out under the memory that is gone is nobody's. */
 static void orphan_batches(struct ohem_client *c)
 {
     struct ohem_batch *b, *next;
 
     for (b = TAILQ_FIRST(&c->batches); b != NULL; b = next) {
         next = TAILQ_NEXT(b, entry);
-        if (b->state == BATCH_READY || b->state == BATCH_COMING)
+        if (b->state == BATCH_READY)
             client_recycle(c, b);
         else
             b->state = BATCH_ORPHAN;
+    }
+}
+
+/* The parts that lack come no more; the daemon sends the batch again, if it still knows it. */
+static void drop_coming(struct ohem_client *c)
+{
+    struct ohem_batch *b, *next;
+
+    for (b = TAILQ_FIRST(&c->batches); b != NULL; b = next) {
+        next = TAILQ_NEXT(b, entry);
+        if (b->state == BATCH_COMING)
+            client_recycle(c, b);
     }
 }
 
@@ -99,15 +111,36 @@ static void check_transport(struct ohem_client *c)
                ohem_transport_name(c->wanted), ohem_transport_name(got), ohem_transport_reason(c));
 }
 
-/* The session is the one that it was: reports whose answer may be lost go out again. */
-static void send_unanswered(struct ohem_client *c)
+/* Another memory: nothing that the client holds means anything to the daemon. */
+static void forget(struct ohem_client *c)
 {
-    struct ohem_batch *b;
+    c->forgotten_count += c->kept.count;
+    kept_clear(&c->kept);
+    c->credit_count = 0;
+    c->durable_seq = c->sync_seq = 0;
+    orphan_batches(c);
+}
 
-    c->report_count = 0; /* those that were put off are among them */
-    TAILQ_FOREACH (b, &c->batches, entry)
-        if (b->state == BATCH_HELD && b->seq != 0 && !b->selection.arrived && b->refused == 0)
-            client_send_loss(c, b);
+/* Another daemon or session: what is shared and under way was the old one's. */
+static void begin_anew(struct ohem_client *c, const struct message_welcome *m)
+{
+    drop_coming(c);
+    if (m->memory != c->welcome.memory)
+        forget(c);
+    if (m->boot != c->welcome.boot)
+        c->draining = false;
+    detach(c);
+    c->lsn = 0;
+}
+
+static void note_kept_steps(struct ohem_client *c)
+{
+    const struct kept_report *r;
+
+    c->kept_step_max = 0;
+    TAILQ_FOREACH (r, &c->kept.list, entry)
+        if (r->token.step > c->kept_step_max)
+            c->kept_step_max = r->token.step;
 }
 
 static int check_dataset(struct ohem_client *c, const struct message_welcome *m)
@@ -125,18 +158,15 @@ static int check_dataset(struct ohem_client *c, const struct message_welcome *m)
 void client_take_welcome(struct ohem_client *c, const struct message_welcome *m)
 {
     bool first = c->welcome.session == 0;
-    bool same = m->boot == c->welcome.boot && m->session == c->welcome.session;
+    bool same = m->boot == c->welcome.boot && m->session == c->welcome.session &&
+                m->memory == c->welcome.memory;
 
     if (!first)
         c->dead = check_dataset(c, m);
     if (c->dead != 0)
         return;
-    if (!first && !same) {
-        c->credit_count = c->report_count = 0; /* the old session's */
-        orphan_batches(c);
-        detach(c);
-        c->lsn = 0;
-    }
+    if (!first && !same)
+        begin_anew(c, m);
     if (!same)
         prepare_for_frames(m);
     c->welcome = *m;
@@ -146,6 +176,8 @@ void client_take_welcome(struct ohem_client *c, const struct message_welcome *m)
     c->hello.credit = m->credit;
     take_offer(c, m);
     check_transport(c);
-    if (same)
-        send_unanswered(c);
+    if (first)
+        kept_reserve(&c->kept, m->credit, m->batch_size);
+    note_kept_steps(c);
+    client_say_again(c);
 }

@@ -108,6 +108,23 @@ static int runtime_directory(char out[CONFIG_PATH_MAX], struct reason *why)
     return -OHEM_CONFIG;
 }
 
+/* Systemd's, the first when it is a list; without it there is none. */
+static int set_state_directory(struct config *c, struct reason *why)
+{
+    const char *given = getenv("STATE_DIRECTORY");
+    char path[CONFIG_PATH_MAX];
+    int size;
+
+    if (given == NULL || given[0] == '\0')
+        return 0;
+    size = snprintf(path, sizeof path, "%.*s", (int)strcspn(given, ":"), given);
+    if (size < CONFIG_PATH_MAX)
+        return config_set(c, "state", path, why);
+    reason_set(why, "the state directory's path is %d bytes long, must be at most %d", size,
+               CONFIG_PATH_MAX - 1);
+    return -OHEM_CONFIG;
+}
+
 int config_init(struct config *c, struct reason *why)
 {
     char runtime[CONFIG_PATH_MAX], path[CONFIG_PATH_MAX + sizeof "ipc:///status.sock"];
@@ -121,7 +138,8 @@ int config_init(struct config *c, struct reason *why)
     if (rc != 0)
         return rc;
     (void)snprintf(path, sizeof path, "%s/status.sock", runtime);
-    return config_set(c, "status_socket", path, why);
+    rc = config_set(c, "status_socket", path, why);
+    return rc == 0 ? set_state_directory(c, why) : rc;
 }
 
 void config_deinit(struct config *c)

@@ -54,6 +54,10 @@ struct config {
     uint64_t slot_bytes_max;         /* of a shared slot, 4096..2^30; 2^26 */
     uint64_t shm_bytes_max;          /* of all shared slots; 2^31 */
     uint64_t drain_ms;               /* how long SIGTERM waits for reports; 10,000 */
+    char state[CONFIG_PATH_MAX];     /* folder of the state; "": scores are in memory only */
+    uint64_t state_bytes_max;        /* of the state's environment, 2^20..2^46; 2^36 */
+    uint64_t commit_ms;              /* from a change to the commit that holds it, 1..60,000; 200 */
+    bool fresh;                      /* jobs start over: of the command line, no setting */
     struct config_dataset *datasets; /* [dataset_count] */
     size_t dataset_count;
     struct config_job *jobs; /* [job_count] */
@@ -62,7 +66,7 @@ struct config {
 
 /**
  * All defaults: sockets in the runtime directory ($RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR/ohemd,
- * else /run/ohemd), no data set, no job.
+ * else /run/ohemd), the state in the first of $STATE_DIRECTORY, no data set, no job.
  * @return 0, or -OHEM_NOMEM, -OHEM_CONFIG (a path too long) with the reason
  */
 int config_init(struct config *c, struct reason *why);

@@ -17,6 +17,8 @@ const struct config config_defaults = {
     .slot_bytes_max = 1u << 26,
     .shm_bytes_max = 1u << 31,
     .drain_ms = 10000,
+    .state_bytes_max = UINT64_C(1) << 36,
+    .commit_ms = 200,
 };
 
 const struct config_dataset config_dataset_defaults = {.immutable = false};
@@ -86,6 +88,8 @@ static const char *const select_words[] = {
 
 /* clang-format off: a table reads by its columns */
 const struct config_setting config_settings[] = {
+    {DAEMON("commit_ms", commit_ms), WHOLE(U64, 1, 60000), .unit = "ms",
+     .meaning = "a report is on its way to disk after at most so long"},
     {DAEMON("drain_ms", drain_ms), WHOLE(U64, 0, DAY_MS), .unit = "ms",
      .meaning = "how long SIGTERM waits for the reports of batches that are out"},
     {DAEMON("gather_threads", gather_threads), WHOLE(U32, 1, 64), .unit = "threads",
@@ -111,6 +115,11 @@ const struct config_setting config_settings[] = {
      .unit = "bytes", .meaning = "a shared slot; a batch that does not fit goes inline"},
     {DAEMON("socket_mode", socket_mode), WHOLE(MODE, 0, 0777), .unit = "octal",
      .meaning = "who may use the Unix sockets, as file permissions"},
+    {DAEMON("state", state), .type = CONFIG_PATH, .optional = true,
+     .default_shown = "$STATE_DIRECTORY, if set",
+     .meaning = "folder for what survives a restart; empty: memory only"},
+    {DAEMON("state_bytes_max", state_bytes_max), WHOLE(U64, 1 << 20, UINT64_C(1) << 46),
+     .unit = "bytes", .meaning = "the state grows no further; takes address space only"},
     {DAEMON("status_socket", status_socket), .type = CONFIG_PATH,
      .default_shown = "RUNTIME/status.sock",
      .meaning = "path of the Unix socket that ohemctl and curl ask"},

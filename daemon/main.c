@@ -1,8 +1,9 @@
 /* main.c - ohemd: puts the parts together and runs the loop.
  *
- * Start is all or nothing: the configuration is checked, the data sets are opened, then the sockets
- * are bound, and only then is anybody told that we are ready. The end is one path too: drain, close
- * what runs on the loop, run it until it is empty, free. Errors become one line and an exit code.
+ * Start is all or nothing: the configuration is checked, the data sets and the state are opened,
+ * then the sockets are bound, what the state holds is restored, and only then is anybody told that
+ * we are ready. The end is one path too: drain, save, close what runs on the loop, run it until it
+ * is empty, free. Errors become one line and an exit code.
  */
 #include "../proto/error.h"
 #include "../proto/fields.h"
@@ -43,7 +44,9 @@ struct daemon {
     struct status *status;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t rates, watchdog;
-    bool ending;                         /* a signal came */
+    bool ending; /* a signal came */
+    int end_rc;  /* of the last commit */
+    struct reason end_why;
     uint64_t rates_ms, batches, reports; /* when the rates were last looked at, and then */
 };
 
@@ -160,16 +163,23 @@ static void warn_of_tcp(const struct config *c)
 
 /* ---- the end ---- */
 
-static void close_cb(void *ctx)
+static void close_all(struct daemon *d)
 {
-    struct daemon *d = ctx;
-
     status_close(d->status);
     server_close(d->server);
     for (size_t i = 0; i < SIGNAL_COUNT; i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
     uv_close((uv_handle_t *)&d->rates, NULL);
     uv_close((uv_handle_t *)&d->watchdog, NULL);
+}
+
+/* server_drain's done_cb */
+static void drained_cb(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    d->end_rc = server_finish(d->server, &d->end_why);
+    close_all(d);
 }
 
 /* The first signal asks, the second one insists. */
@@ -182,7 +192,7 @@ static void signal_cb(uv_signal_t *handle, int number)
     d->ending = true;
     log_info("main", "draining signal=%d drain_ms=%" PRIu64, number, d->config.drain_ms);
     notify_stopping("draining");
-    server_drain(d->server, close_cb, d);
+    server_drain(d->server, drained_cb, d);
 }
 
 /* ---- while it runs ---- */
@@ -310,6 +320,8 @@ static int serve(struct daemon *d, struct reason *why)
     if (rc != 0)
         goto err_after_server;
     rc = start_handles(d, why);
+    if (rc == 0)
+        rc = server_start(d->server, why);
     if (rc == 0) {
         log_jobs(d);
         warn_of_tcp(&d->config);
@@ -317,11 +329,15 @@ static int serve(struct daemon *d, struct reason *why)
                  d->config.listen, d->config.status_socket);
         notify_ready("serving");
     } else {
-        close_cb(d);
+        close_all(d);
     }
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
     status_free(d->status);
     server_free(d->server);
+    if (rc == 0 && d->end_rc != 0) {
+        reason_set(why, "ended, and what came last is not saved: %.400s", d->end_why.text);
+        rc = d->end_rc;
+    }
     return rc;
 
 err_after_server:

@@ -18,7 +18,8 @@
 struct options {
     enum options_action action;
     const char *config_file, *dataset;
-    const char *listen, *status, *log_level; /* over the file's; NULL: not given */
+    const char *listen, *status, *state, *log_level; /* over the file's; NULL: not given */
+    bool fresh;
 };
 
 static const struct {
@@ -31,6 +32,8 @@ static const struct {
     {"config", 'c', "FILE", "read the configuration from a file"},
     {"listen", 'l', "ENDPOINT", "over the file's: ipc://PATH or tcp://HOST:PORT"},
     {"status", 's', "PATH", "over the file's: the status socket"},
+    {"state", 'S', "DIR", "over the file's: the folder for what survives a restart"},
+    {"fresh", 'f', NULL, "jobs start over: what the state holds is replaced"},
     {"log-level", 'v', "LEVEL", "over the file's: error, warning, info or debug"},
     {"check-config", 'C', NULL, "check the configuration and exit"},
     {"print-config", 'P', NULL, "print all settings in force and exit"},
@@ -55,8 +58,8 @@ static void print_help(void)
     }
     (void)puts(
         "\nIts sockets are made in $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR/ohemd, else\n"
-        "/run/ohemd. Exit codes: 0 after SIGTERM, SIGINT, SIGHUP, 1 it failed, 2 wrong options or\n"
-        "configuration.");
+        "/run/ohemd; its state lies in $STATE_DIRECTORY, if that is set. Exit codes: 0 after\n"
+        "SIGTERM, SIGINT, SIGHUP, 1 it failed, 2 wrong options or configuration.");
 }
 
 static void print_version(void)
@@ -106,6 +109,11 @@ static int take(struct options *o, int letter, struct reason *why)
         return set_once(&o->listen, "listen", why);
     case 's':
         return set_once(&o->status, "status", why);
+    case 'S':
+        return set_once(&o->state, "state", why);
+    case 'f':
+        o->fresh = true;
+        return 0;
     case 'v':
         return set_once(&o->log_level, "log-level", why);
     case 'C':
@@ -193,11 +201,15 @@ static int make_config(const struct options *o, struct config *c, struct reason 
     if (rc == 0)
         rc = set_over(c, "status_socket", o->status, why);
     if (rc == 0)
+        rc = set_over(c, "state", o->state, why);
+    if (rc == 0)
         rc = set_over(c, "log_level", o->log_level, why);
     if (rc == 0)
         rc = check_config(o, c, why);
     if (rc != 0)
         config_deinit(c);
+    else
+        c->fresh = o->fresh;
     return rc;
 }
 

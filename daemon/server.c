@@ -15,7 +15,6 @@
 
 #include <inttypes.h>
 #include <sodium/core.h>
-#include <sodium/randombytes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +28,7 @@ struct server {
     uv_loop_t *loop;
     struct router *router; /* NULL once closed */
     struct engine engine;
+    struct keeper *keeper;
     struct codec *codec;
     struct loader *loader;
     struct share *share;
@@ -302,6 +302,7 @@ static void prepare_cb(uv_prepare_t *prepare)
         (void)uv_idle_start(&s->idle, idle_cb);
     else
         (void)uv_idle_stop(&s->idle);
+    keeper_turn(s->keeper);
     note_turn(s);
     if (s->engine.draining && engine_idle(&s->engine))
         tell_drained(s);
@@ -336,7 +337,7 @@ static int add_jobs(struct server *s, struct reason *why)
             .number = number,
             .fields = c->datasets[number].fields,
         };
-        randombytes_buf(settings.secret, sizeof settings.secret);
+        keeper_fill_secret(s->keeper, settings.secret);
         rc = engine_add_job(&s->engine, &settings, why);
         if (rc != 0)
             return rc;
@@ -359,7 +360,7 @@ static int make_engine(struct server *s, struct reason *why)
                              .deliver = deliver_cb,
                              .event = event_cb};
 
-    randombytes_buf(&settings.boot, sizeof settings.boot);
+    keeper_fill_settings(s->keeper, &settings);
     if (engine_init(&s->engine, &settings, &out) != 0) {
         reason_set(why, "no memory for %u sessions", settings.sessions_max);
         return -OHEM_NOMEM;
@@ -385,6 +386,7 @@ static void release(struct server *s)
 {
     loader_free(s->loader);
     engine_deinit(&s->engine);
+    keeper_free(s->keeper);
     share_free(s->share);
     codec_free(s->codec);
     free(s);
@@ -405,7 +407,9 @@ int server_new(uv_loop_t *loop, const struct config *config, struct dataset *con
     s->config = config;
     s->datasets = datasets;
     s->codec = codec_new();
-    rc = s->codec != NULL ? make_engine(s, why) : -OHEM_NOMEM;
+    rc = s->codec != NULL ? keeper_open(config, &s->keeper, why) : -OHEM_NOMEM;
+    if (rc == 0)
+        rc = make_engine(s, why);
     if (rc == 0)
         rc = router_open(config, &s->router, why);
     if (rc == 0)
@@ -424,6 +428,11 @@ int server_new(uv_loop_t *loop, const struct config *config, struct dataset *con
     log_info("server", "listening endpoint=%s", config->listen);
     *out = s;
     return 0;
+}
+
+int server_start(struct server *s, struct reason *why)
+{
+    return keeper_start(s->keeper, s->loop, &s->engine, why);
 }
 
 struct engine *server_engine(struct server *s)
@@ -446,6 +455,11 @@ const struct share_counts *server_share_counts(const struct server *s)
     return share_counts(s->share);
 }
 
+void server_get_keeper_status(const struct server *s, struct keeper_status *out)
+{
+    keeper_get_status(s->keeper, out);
+}
+
 static void drain_cb(uv_timer_t *timer)
 {
     struct server *s = timer->data;
@@ -463,9 +477,15 @@ void server_drain(struct server *s, void (*done_cb)(void *ctx), void *ctx)
     (void)uv_timer_start(&s->drain, drain_cb, s->config->drain_ms, 0);
 }
 
+int server_finish(struct server *s, struct reason *why)
+{
+    return keeper_finish(s->keeper, why);
+}
+
 void server_close(struct server *s)
 {
     s->closing = true;
+    keeper_close(s->keeper);
     uv_close((uv_handle_t *)&s->poll, NULL);
     uv_close((uv_handle_t *)&s->prepare, NULL);
     uv_close((uv_handle_t *)&s->idle, NULL);

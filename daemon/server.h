@@ -9,6 +9,7 @@
 #include "config.h"
 #include "dataset.h"
 #include "engine/engine.h"
+#include "keeper.h"
 #include "share.h"
 #include "turns.h"
 
@@ -25,21 +26,31 @@ struct server_timing {
 struct server;
 
 /**
- * Bind the socket and make the engine, with its jobs.
+ * Open the state, bind the socket and make the engine, with its jobs. Nobody is served before
+ * server_start().
  * @param datasets  [config->dataset_count], open; outlive the server
- * @return 0, or -OHEM_SYSTEM, -OHEM_NOMEM, -OHEM_CONFIG with the reason
+ * @return 0, or -OHEM_SYSTEM, -OHEM_NOMEM, -OHEM_CONFIG, -OHEM_STATE with the reason
  */
 int server_new(uv_loop_t *loop, const struct config *config, struct dataset *const *datasets,
                struct server **out, struct reason *why);
+
+/** Restore what the state holds: the last thing that can fail, when all else of the daemon is
+ * there, since a fresh start replaces the state. @return 0, or as keeper_start() */
+int server_start(struct server *s, struct reason *why);
 
 struct engine *server_engine(struct server *s);
 const struct dataset *server_dataset(const struct server *s, uint32_t number);
 const struct server_timing *server_timing(const struct server *s);
 const struct share_counts *server_share_counts(const struct server *s);
+void server_get_keeper_status(const struct server *s, struct keeper_status *out);
 uint64_t server_now_ms(const struct server *s);
 
 /** Hand out nothing more; call done_cb when no batch waits for its report, or after drain_ms. */
 void server_drain(struct server *s, void (*done_cb)(void *ctx), void *ctx);
+
+/** What is not on disk yet goes there; between server_drain() and server_close(). @return 0, or as
+ *  keeper_finish() */
+int server_finish(struct server *s, struct reason *why);
 
 /** Stop all that runs on the loop; run the loop until it is empty, then server_free(). */
 void server_close(struct server *s);

@@ -98,7 +98,9 @@ static json_t *answer_health(struct request *r)
 {
     const struct status *s = r->status;
     json_t *datasets = json_array();
+    struct keeper_status kept;
 
+    server_get_keeper_status(s->server, &kept);
     for (uint32_t i = 0; i < s->config->dataset_count; i++) {
         const struct dataset *d = server_dataset(s->server, i);
 
@@ -108,7 +110,7 @@ static json_t *answer_health(struct request *r)
         }
     }
     return status_json_health(server_engine(s->server), datasets, server_timing(s->server),
-                              server_share_counts(s->server),
+                              server_share_counts(s->server), &kept,
                               server_now_ms(s->server) - s->started_ms);
 }
 

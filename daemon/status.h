@@ -4,7 +4,8 @@
  * bodies; what is answered is a table of paths. Runs on the loop's thread and so reads the engine
  * directly; every answer is bounded.
  *
- *     GET /v1/health
+ *     GET /v1/health                    data sets, counters, times; `state`: commits to disk,
+ *                                       failures, the last error, how long they and captures take
  *     GET /v1/jobs                      all jobs: settings, progress, epochs, counters, sessions
  *     GET /v1/jobs/J                    one of them
  *     GET /v1/jobs/J/hardness           histogram by bucket, quantiles, mean

@@ -98,6 +98,29 @@ static json_t *json_share(const struct share_counts *c)
                      count(c->ring_bytes));
 }
 
+static json_t *seconds(uint64_t ns)
+{
+    return real((double)ns / 1e9);
+}
+
+/* Without a state there is nothing to tell but that. */
+static json_t *json_state(const struct keeper_status *k)
+{
+    const struct state_status *s = k->state;
+
+    if (s == NULL)
+        return json_pack("{s:n, s:b}", "path", "durable", 0);
+    return json_pack("{s:o, s:b, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "path",
+                     status_json_text(k->path), "durable", 1, "commits", count(s->commits),
+                     "failures", count(s->failures), "failing", (int)s->failing, "last_error",
+                     s->failures > 0 ? status_json_text(s->last_error.text) : json_null(),
+                     "commit_bytes_last", count(s->commit_bytes_last), "commit_seconds_last",
+                     seconds(s->commit_ns_last), "commit_seconds_longest",
+                     seconds(s->commit_ns_longest), "capture_seconds_last",
+                     seconds(k->capture_ns_last), "capture_seconds_longest",
+                     seconds(k->capture_ns_longest), "bytes", count(s->bytes));
+}
+
 static json_t *json_daemon_counters(const struct metrics_daemon *m)
 {
     json_t *counters = json_object();
@@ -115,18 +138,18 @@ err_after_counters:
 
 json_t *status_json_health(const struct engine *e, json_t *datasets,
                            const struct server_timing *timing, const struct share_counts *share,
-                           uint64_t uptime_ms)
+                           const struct keeper_status *kept, uint64_t uptime_ms)
 {
     const struct job *j;
     uint64_t jobs = 0;
 
     TAILQ_FOREACH (j, &e->jobs, of_engine)
         jobs++;
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "status",
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "status",
                      e->draining ? "draining" : "serving", "version", OHEMD_VERSION, "uptime_ms",
                      count(uptime_ms), "jobs", count(jobs), "sessions", count(e->session_count),
                      "datasets", datasets, "counters", json_daemon_counters(&e->metrics), "timing",
-                     json_timing(timing), "share", json_share(share));
+                     json_timing(timing), "share", json_share(share), "state", json_state(kept));
 }
 
 /* ---- a job --------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ json_t *status_json_dataset(const struct config_dataset *c, const struct dataset
 /** @param datasets  an array of the above; its reference is taken, also on failure */
 json_t *status_json_health(const struct engine *e, json_t *datasets,
                            const struct server_timing *timing, const struct share_counts *share,
-                           uint64_t uptime_ms);
+                           const struct keeper_status *kept, uint64_t uptime_ms);
 
 /** @param dataset  the data set's name */
 json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_ms);

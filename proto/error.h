@@ -21,6 +21,7 @@
     X(EXISTS, 9, "the target exists already") \
     X(INTERNAL, 10, "a fault of ohemd's own") \
     X(TRANSPORT, 11, "the transport that was asked for cannot be had") \
+    X(STATE, 12, "the state directory cannot be used") \
     /* the conversation */ \
     X(VERSION, 20, "the two sides speak different major versions of the protocol") \
     X(MALFORMED, 21, "a message cannot be read") \
@@ -35,7 +36,8 @@
     X(COUNT, 42, "a report must have one loss for each instance of its batch") \
     X(CONFLICT, 43, "the batch was reported before with other losses") \
     X(EXPIRED, 44, "the batch was closed long after its lease ended") \
-    X(STALE, 45, "the batch's records may have been overwritten in the data set's file")
+    X(STALE, 45, "the batch's records may have been overwritten in the data set's file") \
+    X(RETRY, 46, "the report's turn has not come yet; send it again in a moment")
 
 enum ohem_error {
     OHEM_OK = 0,

@@ -45,10 +45,13 @@ static const struct layout_field hello_fields[] = {
     STRING(hello, agent, MESSAGE_AGENT_BYTES_MAX),
     LIMITED(hello, layout, 0, MESSAGE_RECORDS_MAX),
     LIMITED(hello, ways, 0, MESSAGE_WAYS_MAX),
+    ANY_U64(hello, memory),
 };
 static const struct layout_column hello_columns[] = {
     UNCOUNTED(hello, held, struct token, MESSAGE_CREDIT_MAX * sizeof(struct token),
               "MESSAGE_CREDIT_MAX tokens of 16 bytes"),
+    UNCOUNTED(hello, kept, struct token, MESSAGE_KEPT_MAX * sizeof(struct token),
+              "MESSAGE_KEPT_MAX tokens of 16 bytes"),
 };
 
 static const struct layout_field welcome_fields[] = {
@@ -69,6 +72,8 @@ static const struct layout_field welcome_fields[] = {
     STRING(welcome, share, MESSAGE_SHARE_BYTES_MAX),
     FIELD(KEY, welcome, cookie, 0, 0, NULL),
     STRING(welcome, fields, MESSAGE_TEXT_BYTES_MAX),
+    ANY_U64(welcome, memory),
+    FIELD(U32, welcome, durable, 0, 1, NULL),
 };
 
 static const struct layout_field credit_fields[] = {SESSION_KEY(credit), BATCH_TOKEN(credit)};
@@ -96,16 +101,19 @@ static const struct layout_column batch_columns[] = {
     UNCOUNTED(batch, payload, uint8_t, MESSAGE_PAYLOAD_BYTES_MAX, "MESSAGE_PAYLOAD_BYTES_MAX"),
 };
 
-enum { LOSS_COUNT = 3 };
+enum { LOSS_COUNT = 3, LOSS_IDS_COUNT = 4 };
 static const struct layout_field loss_fields[] = {
     SESSION_KEY(loss),
     BATCH_TOKEN(loss),
     FIELD(U64, loss, seq, 1, UINT64_MAX, NULL),
     {"count", FIELD_SIZE, offsetof(struct message, loss.losses.count), 1, MESSAGE_BATCH_SIZE_MAX,
-     "MESSAGE_BATCH_SIZE_MAX"}, /* the vector's own */
+     "MESSAGE_BATCH_SIZE_MAX"}, /* the vectors' own */
+    {"ids.count", FIELD_SIZE, offsetof(struct message, loss.ids.count), 0, MESSAGE_BATCH_SIZE_MAX,
+     "MESSAGE_BATCH_SIZE_MAX"},
 };
 static const struct layout_column loss_columns[] = {
     COUNTED(loss, losses, float, LOSS_COUNT, 0),
+    COUNTED(loss, ids, uint64_t, LOSS_IDS_COUNT, 0),
 };
 
 enum { SELECTION_KEPT_COUNT = 9 };
@@ -123,6 +131,7 @@ static const struct layout_field selection_fields[] = {
     FLOAT(selection, kept.mean),
     FLOAT(selection, kept.min),
     FLOAT(selection, kept.max),
+    ANY_U64(selection, durable_seq),
 };
 static const struct layout_column selection_columns[] = {
     COUNTED(selection, indices, uint32_t, SELECTION_KEPT_COUNT, 0),
@@ -130,7 +139,10 @@ static const struct layout_column selection_columns[] = {
 };
 
 static const struct layout_field ping_fields[] = {SESSION_KEY(ping), ANY_U64(ping, nonce)};
-static const struct layout_field pong_fields[] = {ANY_U64(pong, nonce), ANY_U64(pong, boot)};
+static const struct layout_field pong_fields[] = {ANY_U64(pong, nonce), ANY_U64(pong, boot),
+                                                  ANY_U64(pong, durable_seq)};
+static const struct layout_field sync_fields[] = {SESSION_KEY(sync), ANY_U64(sync, seq)};
+static const struct layout_field durable_fields[] = {ANY_U64(durable, seq)};
 static const struct layout_field bye_fields[] = {
     SESSION_KEY(bye),
     STRING(bye, text, MESSAGE_TEXT_BYTES_MAX),
@@ -222,6 +234,18 @@ static int check_batch(const struct message *m, struct reason *why)
     return rc;
 }
 
+/* Ids come with all of the losses or not at all. */
+static int check_loss(const struct message *m, struct reason *why)
+{
+    const struct message_loss *l = &m->loss;
+
+    if (l->ids.count == 0 || l->ids.count == l->losses.count)
+        return 0;
+    reason_set(why, "LOSS: ids.count is %zu; 0 or count %zu is allowed", l->ids.count,
+               l->losses.count);
+    return -OHEM_MALFORMED;
+}
+
 /* Indices ascend and lie below K, which is the finite losses and the others. */
 static int check_selection(const struct message *m, struct reason *why)
 {
@@ -266,7 +290,7 @@ static const struct layout layouts[] = {
     {.type = MESSAGE_WELCOME, FIELDS(welcome), .versioned = true},
     {.type = MESSAGE_CREDIT, FIELDS(credit)},
     {.type = MESSAGE_BATCH, FIELDS(batch), COLUMNS(batch), .check = check_batch},
-    {.type = MESSAGE_LOSS, FIELDS(loss), COLUMNS(loss)},
+    {.type = MESSAGE_LOSS, FIELDS(loss), COLUMNS(loss), .check = check_loss},
     {.type = MESSAGE_SELECTION, FIELDS(selection), COLUMNS(selection), .check = check_selection},
     {.type = MESSAGE_PING, FIELDS(ping)},
     {.type = MESSAGE_PONG, FIELDS(pong)},
@@ -274,6 +298,8 @@ static const struct layout layouts[] = {
     {.type = MESSAGE_ERROR, FIELDS(error)},
     {.type = MESSAGE_READY, FIELDS(ready)},
     {.type = MESSAGE_PART, FIELDS(part), COLUMNS(part)},
+    {.type = MESSAGE_SYNC, FIELDS(sync)},
+    {.type = MESSAGE_DURABLE, FIELDS(durable)},
 };
 
 /* The types are numbered from 1 without a gap, and the table is in their order. */

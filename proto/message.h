@@ -21,7 +21,7 @@
 #endif
 
 #define PROTO_MAJOR 0 /* another major is refused; 0 until the first release */
-#define PROTO_MINOR 2 /* a newer minor is accepted */
+#define PROTO_MINOR 3 /* a newer minor is accepted */
 
 /* Limits of the wire. Both sides refuse what is over them, by name. */
 #define MESSAGE_HEADER_BYTES_MAX    1024u
@@ -36,8 +36,9 @@
 #define MESSAGE_NAME_BYTES_MAX      64u /* a job's name */
 #define MESSAGE_AGENT_BYTES_MAX     64u /* the client's name for logs */
 #define MESSAGE_TEXT_BYTES_MAX      480u
-#define MESSAGE_SHARE_BYTES_MAX     107u /* the path of a Unix socket */
-#define MESSAGE_PARTS_MAX           128u /* PARTs that one batch's records come in */
+#define MESSAGE_SHARE_BYTES_MAX     107u   /* the path of a Unix socket */
+#define MESSAGE_PARTS_MAX           128u   /* PARTs that one batch's records come in */
+#define MESSAGE_KEPT_MAX            65536u /* reports that a client may keep until they are durable */
 
 /* X(NAME, number): the message types */
 #define MESSAGE_TYPES(X) \
@@ -52,7 +53,9 @@
     X(BYE, 9) \
     X(ERROR, 10) \
     X(READY, 11) \
-    X(PART, 12)
+    X(PART, 12) \
+    X(SYNC, 13) \
+    X(DURABLE, 14)
 
 enum message_type {
 #define MESSAGE_ENUM(name, number) MESSAGE_##name = (number),
@@ -106,7 +109,9 @@ struct message_hello {
     char agent[MESSAGE_AGENT_BYTES_MAX + 1];
     uint32_t layout;    /* enum message_records */
     uint32_t ways;      /* those that the client can take, sum of 1 << enum message_way */
+    uint64_t memory;    /* that held and kept are of, as WELCOME said; 0 at first */
     struct vector held; /* 16-byte tokens of the batches that the client has and has not released */
+    struct vector kept; /* tokens of batches released, whose reports are not known to be durable */
 };
 
 /* daemon -> client: the answer to HELLO. */
@@ -126,6 +131,8 @@ struct message_welcome {
     char share[MESSAGE_SHARE_BYTES_MAX + 1]; /* the Unix socket that hands out what to map, or "" */
     struct session_key cookie; /* to be shown there, once; zeros when there is nothing to fetch */
     char fields[MESSAGE_TEXT_BYTES_MAX + 1]; /* what a record consists of (fields.h), or "" */
+    uint64_t memory; /* of which scores and tokens are part: another number, and all is forgotten */
+    uint32_t durable; /* 1: the memory is written to disk; 0: it ends with the daemon */
 };
 
 /* client -> daemon: the batch's slot is free again, fill it. Acknowledges the batch's SELECTION. */
@@ -175,10 +182,15 @@ struct message_loss {
     struct token token;
     uint64_t seq;         /* the session's own number of this report, from 1; a repeat keeps it */
     struct vector losses; /* f32[K] */
+    struct vector ids;    /* u64[K] the batch's ids: in a report that is sent again; else empty */
 };
 
 #define SELECTION_FLAG_LATE     1u /* the lease had ended; the scores took the losses all the same */
 #define SELECTION_FLAG_REPEATED 2u /* the report had been applied before; nothing changed now */
+/* the batch was released before, so its answer was not kept: with REPEATED, and nothing selected */
+#define SELECTION_FLAG_FORGOTTEN 4u
+/* strict order: another trainer's report of this step came first, this one changed nothing */
+#define SELECTION_FLAG_SUPERSEDED 8u
 
 /* Over a set of losses; all 0 when it is empty. */
 struct loss_stats {
@@ -194,6 +206,7 @@ struct message_selection {
     uint32_t flags; /* SELECTION_FLAG_* */
     uint32_t nonfinite_count;    /* losses that were NaN or infinite: not applied, not selected */
     struct loss_stats all, kept; /* over the finite of the K; over the M */
+    uint64_t durable_seq;        /* all of the session's reports up to this one survive a restart */
     struct vector indices;       /* u32[M], ascending */
     struct vector weights;       /* f32[M] */
 };
@@ -208,6 +221,18 @@ struct message_ping {
 struct message_pong {
     uint64_t nonce;
     uint64_t boot;
+    uint64_t durable_seq; /* as in SELECTION; 0 for who has no session */
+};
+
+/* client -> daemon: say DURABLE as soon as all my reports up to this one are. */
+struct message_sync {
+    struct session_key key;
+    uint64_t seq;
+};
+
+/* daemon -> client: the answer to SYNC. */
+struct message_durable {
+    uint64_t seq; /* as durable_seq: at least the one that was asked for */
 };
 
 /* client -> daemon: I close. daemon -> client: the answer, or unasked: I am going down. */
@@ -239,6 +264,8 @@ struct message {
         struct message_error error;
         struct message_ready ready;
         struct message_part part;
+        struct message_sync sync;
+        struct message_durable durable;
     };
 };
 

@@ -13,13 +13,19 @@
 
 #define POOL_CAPACITY_MIN 64
 
+/* Places of the stream beside those of the epoch's own permutation, by the redraw's number. */
+#define REDRAW_JOINED 1 /* keys of what joined */
+#define REDRAW_WHICH  2 /* which range comes next */
+
 static void begin_epoch(struct coverage *c, uint64_t epoch)
 {
     assert(c->open_count < COVERAGE_OPEN_MAX);
     c->epoch = epoch;
     c->position = 0;
+    c->joined_count = 0;
     permutation_init(&c->order, c->n, c->rng, epoch);
-    c->open[c->open_count++] = (struct coverage_report){.epoch = epoch, .missing = c->n};
+    c->open[c->open_count++] =
+        (struct coverage_report){.epoch = epoch, .instances = c->n, .missing = c->n};
 }
 
 int coverage_init(struct coverage *c, uint64_t n, struct rng rng)
@@ -39,6 +45,7 @@ void coverage_deinit(struct coverage *c)
 {
     free(c->pool);
     free(c->open);
+    free(c->joined_orders);
     *c = (struct coverage){0};
 }
 
@@ -71,9 +78,12 @@ bool coverage_ready(const struct coverage *c)
 }
 
 /* The open epoch of that number: epochs close out of order, so they need not be consecutive. */
-static struct coverage_report *find_open(struct coverage *c, uint64_t epoch)
+struct coverage_report *coverage_find_open(struct coverage *c, uint64_t epoch)
 {
     size_t low = 0, high = c->open_count;
+
+    if (high == 0)
+        return NULL;
 
     while (high - low > 1) {
         size_t middle = (low + high) / 2;
@@ -83,8 +93,15 @@ static struct coverage_report *find_open(struct coverage *c, uint64_t epoch)
         else
             high = middle;
     }
-    assert(c->open[low].epoch == epoch);
-    return &c->open[low];
+    return c->open[low].epoch == epoch ? &c->open[low] : NULL;
+}
+
+static struct coverage_report *find_open(struct coverage *c, uint64_t epoch)
+{
+    struct coverage_report *r = coverage_find_open(c, epoch);
+
+    assert(r != NULL);
+    return r;
 }
 
 /* An epoch closes when nothing is missing, which also says that its permutation is used up. */
@@ -102,6 +119,106 @@ static void close_if_done(struct coverage *c, struct coverage_report *r)
         begin_epoch(c, c->epoch + 1);
 }
 
+/* ---- what joined -------------------------------------------------------------------------------
+ */
+
+/* How many ids the epoch had when it began. */
+static uint64_t first_count(const struct coverage *c)
+{
+    return c->joined_count > 0 ? c->joined[0].first : c->n;
+}
+
+uint64_t coverage_left(const struct coverage *c)
+{
+    uint64_t left = c->n - c->position;
+
+    for (size_t i = 0; i < c->joined_count; i++)
+        left -= c->joined[i].position;
+    return left;
+}
+
+/* Each range that joined has a key of its own: an epoch sees none of them twice. */
+static void init_joined_order(struct coverage *c, size_t i)
+{
+    const struct coverage_joined *j = &c->joined[i];
+    struct rng own = {rng_at(c->rng, c->epoch, (uint32_t)j->first, REDRAW_JOINED).first};
+
+    permutation_init(&c->joined_orders[i], j->count, own, c->epoch);
+}
+
+static int need_joined_orders(struct coverage *c)
+{
+    if (c->joined_orders == NULL)
+        c->joined_orders = malloc(COVERAGE_JOINED_MAX * sizeof *c->joined_orders);
+    return c->joined_orders != NULL ? 0 : -OHEM_NOMEM;
+}
+
+int coverage_grow(struct coverage *c, uint64_t n)
+{
+    struct coverage_report *r = coverage_find_open(c, c->epoch);
+
+    assert(n >= c->n && n <= UINT32_MAX);
+    if (n == c->n)
+        return 0;
+    if (r == NULL) { /* closed: it stays handed out, and the next begins with all */
+        c->joined_count = 0;
+        c->position = c->n = n;
+        return 0;
+    }
+    if (c->joined_count == COVERAGE_JOINED_MAX)
+        return -OHEM_LIMIT;
+    if (need_joined_orders(c) != 0)
+        return -OHEM_NOMEM;
+    c->joined[c->joined_count] = (struct coverage_joined){.first = c->n, .count = n - c->n};
+    init_joined_order(c, c->joined_count++);
+    r->instances += n - c->n;
+    r->missing += n - c->n;
+    c->n = n;
+    return 0;
+}
+
+int coverage_resume(struct coverage *c)
+{
+    if (!coverage_sound(c))
+        return -OHEM_STATE;
+    permutation_init(&c->order, first_count(c), c->rng, c->epoch);
+    if (c->joined_count > 0 && need_joined_orders(c) != 0)
+        return -OHEM_NOMEM;
+    for (size_t i = 0; i < c->joined_count; i++)
+        init_joined_order(c, i);
+    return 0;
+}
+
+/* The next of `left` ids, of which some joined: each is as likely. */
+static uint32_t take_mixed(struct coverage *c, uint64_t left)
+{
+    struct rng_pair chance = rng_at(c->rng, c->epoch, (uint32_t)(c->n - left), REDRAW_WHICH);
+    uint64_t place = rng_below(chance.first, left), here = first_count(c) - c->position;
+    struct coverage_joined *j = c->joined;
+
+    if (place < here)
+        return (uint32_t)permutation_at(&c->order, c->position++);
+    place -= here;
+    for (; place >= (here = j->count - j->position); j++)
+        place -= here;
+    return (uint32_t)(j->first + permutation_at(&c->joined_orders[j - c->joined], j->position++));
+}
+
+/* One that this epoch has not handed out yet; if there is none, the next epoch begins. */
+static uint32_t take_fresh(struct coverage *c)
+{
+    uint64_t left = coverage_left(c);
+
+    if (left == 0)
+        begin_epoch(c, c->epoch + 1);
+    if (c->joined_count > 0)
+        return take_mixed(c, left);
+    return (uint32_t)permutation_at(&c->order, c->position++);
+}
+
+/* ---- out and back ------------------------------------------------------------------------------
+ */
+
 struct coverage_slot coverage_take(struct coverage *c)
 {
     struct coverage_slot slot;
@@ -111,12 +228,11 @@ struct coverage_slot coverage_take(struct coverage *c)
         slot = c->pool[c->pool_head];
         c->pool_head = (c->pool_head + 1) % c->pool_capacity;
         c->pool_count--;
+        c->pool_taken++;
         r = find_open(c, slot.epoch);
         r->repeated++;
     } else {
-        if (c->position == c->n)
-            begin_epoch(c, c->epoch + 1);
-        slot.id = (uint32_t)permutation_at(&c->order, c->position++);
+        slot.id = take_fresh(c);
         slot.epoch = (uint32_t)c->epoch;
         r = find_open(c, slot.epoch);
     }
@@ -124,18 +240,26 @@ struct coverage_slot coverage_take(struct coverage *c)
     return slot;
 }
 
-/* The next of the permutation, at most to its end. @return how many, at least 1. */
+/* The next of the epoch, at most to its end. @return how many, at least 1. */
 static uint32_t take_run(struct coverage *c, uint32_t count, uint32_t *ids, uint32_t *epochs)
 {
+    uint64_t left = coverage_left(c);
     uint32_t run;
 
-    if (c->position == c->n)
+    if (left == 0) {
         begin_epoch(c, c->epoch + 1);
-    run = count < c->n - c->position ? count : (uint32_t)(c->n - c->position);
-    permutation_run(&c->order, c->position, run, ids);
+        left = c->n;
+    }
+    run = count < left ? count : (uint32_t)left;
+    if (c->joined_count == 0) {
+        permutation_run(&c->order, c->position, run, ids);
+        c->position += run;
+    } else {
+        for (uint32_t i = 0; i < run; i++)
+            ids[i] = take_mixed(c, left - i);
+    }
     for (uint32_t i = 0; i < run; i++)
         epochs[i] = (uint32_t)c->epoch;
-    c->position += run;
     find_open(c, c->epoch)->served += run;
     return run;
 }
@@ -191,7 +315,7 @@ void coverage_return(struct coverage *c, struct coverage_slot slot)
 
 double coverage_progress(const struct coverage *c)
 {
-    return (double)c->epoch + (double)c->position / (double)c->n;
+    return (double)c->epoch + (double)(c->n - coverage_left(c)) / (double)c->n;
 }
 
 const struct coverage_report *coverage_open(const struct coverage *c, size_t i)

@@ -36,14 +36,16 @@ void engine_deinit(struct engine *e)
 
 int engine_add_job(struct engine *e, const struct job_settings *settings, struct reason *why)
 {
+    struct job_settings durable = *settings;
     struct job *j;
     int rc;
 
+    durable.durable = e->settings.durable;
     if (engine_find_job(e, settings->name) != NULL) {
         reason_set(why, "there are two jobs named '%s'", settings->name);
         return -OHEM_EXISTS;
     }
-    rc = job_new(settings, &j, why);
+    rc = job_new(&durable, &j, why);
     if (rc == 0)
         TAILQ_INSERT_TAIL(&e->jobs, j, of_engine);
     return rc;
@@ -96,9 +98,10 @@ void engine_tell(struct engine *e, const struct session *s, const char *what, co
         e->out.event(e->out.ctx, s, what, detail);
 }
 
-static void answer_selection(struct engine *e, const struct session *s, const struct lease *l,
-                             bool repeated)
+static void answer_selection(struct engine *e, const struct session *s,
+                             const struct job_outcome *outcome)
 {
+    const struct lease *l = outcome->lease;
     const struct lease_answer *a = &l->answer;
     struct message m = {.type = MESSAGE_SELECTION};
 
@@ -106,7 +109,8 @@ static void answer_selection(struct engine *e, const struct session *s, const st
         .token = l->token,
         .seq = a->seq,
         .lsn = a->lsn,
-        .flags = (a->late ? SELECTION_FLAG_LATE : 0) | (repeated ? SELECTION_FLAG_REPEATED : 0),
+        .flags = outcome->flags,
+        .durable_seq = s->durable_seq,
         .nonfinite_count = a->selection.nonfinite_count,
         .all = a->selection.all,
         .kept = a->selection.kept,
@@ -122,6 +126,18 @@ static void answer_pong(struct engine *e, const struct session *s, uint64_t nonc
 
     m.pong.nonce = nonce;
     m.pong.boot = e->settings.boot;
+    m.pong.durable_seq = s->durable_seq;
+    (void)engine_send(e, s->peer, &m);
+}
+
+void engine_tell_durable(struct engine *e, struct session *s)
+{
+    struct message m = {.type = MESSAGE_DURABLE};
+
+    if (s->sync_seq == 0 || s->durable_seq < s->sync_seq)
+        return;
+    s->sync_seq = 0;
+    m.durable.seq = s->durable_seq;
     (void)engine_send(e, s->peer, &m);
 }
 
@@ -194,12 +210,11 @@ static void handle_credit(struct engine *e, struct session *s, const struct mess
 static void handle_loss(struct engine *e, struct session *s, const struct message_loss *loss)
 {
     struct reason why;
-    struct lease *l = NULL;
-    bool repeated = false;
-    int rc = job_report(s->job, s, loss, &l, &repeated, &why);
+    struct job_outcome outcome;
+    int rc = job_report(s->job, s, loss, &outcome, &why);
 
     if (rc == 0)
-        answer_selection(e, s, l, repeated);
+        answer_selection(e, s, &outcome);
     else
         engine_refuse(e, s->peer, MESSAGE_LOSS, loss->token, rc, why.text);
 }
@@ -222,6 +237,17 @@ static void handle_ping(struct engine *e, struct session *s, uint64_t nonce, uin
 {
     job_keepalive(s->job, s, now_ms);
     answer_pong(e, s, nonce);
+}
+
+static void handle_sync(struct engine *e, struct session *s, uint64_t seq)
+{
+    if (!e->settings.durable) {
+        engine_refuse(e, s->peer, MESSAGE_SYNC, (struct token){0}, -OHEM_INVALID,
+                      "this daemon writes nothing to disk, so nothing will be durable");
+        return;
+    }
+    s->sync_seq = seq;
+    engine_tell_durable(e, s);
 }
 
 static void handle_bye(struct engine *e, struct session *s)
@@ -247,6 +273,8 @@ static const struct session_key *key_of(const struct message *m)
         return &m->bye.key;
     case MESSAGE_READY:
         return &m->ready.key;
+    case MESSAGE_SYNC:
+        return &m->sync.key;
     default:
         return NULL;
     }
@@ -284,6 +312,9 @@ static void handle(struct engine *e, struct session *s, const struct message *m,
         break;
     case MESSAGE_BYE:
         handle_bye(e, s);
+        break;
+    case MESSAGE_SYNC:
+        handle_sync(e, s, m->sync.seq);
         break;
     case MESSAGE_READY:
         handle_ready(e, s, m->ready.way);
@@ -356,10 +387,11 @@ static struct lease *next_batch(struct engine *e, struct session *s, uint64_t no
 {
     if (e->out.has_room != NULL && !e->out.has_room(e->out.ctx, s->peer))
         return NULL;
-    if (s->unsent_count > 0) {
+    if (job_may_resend(s)) {
         s->job->metrics.batches_resent++;
         return take_unsent(s);
     }
+    job_prepare(s->job, now_ms);
     return !e->draining && job_ready(s->job, s) ? job_draw(s->job, s, now_ms) : NULL;
 }
 

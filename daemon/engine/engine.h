@@ -12,6 +12,7 @@
 #define OHEM_ENGINE_H
 
 #include "job.h"
+#include "rows.h"
 
 /* A batch to gather and send. All is lent until deliver() returns. */
 struct engine_delivery {
@@ -47,6 +48,8 @@ struct engine_out {
 
 struct engine_settings {
     uint64_t boot;               /* random per start */
+    uint64_t memory;             /* random per state directory; without one, as boot */
+    bool durable;                /* captured rows are written to disk */
     uint32_t sessions_max;       /* of all jobs */
     uint64_t payload_bytes_max;  /* of one batch: K times the largest record */
     uint64_t prefetch_bytes_max; /* of all the batches that one session holds; 0: no limit */
@@ -61,6 +64,7 @@ struct engine {
     struct map by_key;          /* sessions by session_key_hash() */
     size_t session_count;
     uint64_t session_number; /* of the last one */
+    uint32_t job_number;     /* the highest in the keys of rows */
     bool draining;
 };
 
@@ -106,6 +110,32 @@ void engine_tick(struct engine *e, uint64_t now_ms);
 
 /** When engine_tick() has work next; UINT64_MAX: never. */
 uint64_t engine_next_due(const struct engine *e);
+
+/* ---- what survives a restart ----
+ *
+ * At the start: engine_add_job() for each, engine_restore_row() for every row that is kept, in the
+ * order of the keys, then engine_restore_end(). Then, whenever engine_unsaved() and no commit is
+ * under way: engine_capture(), write the rows, all or none, and engine_committed() when they are on
+ * disk. Rows that could not be written have to be written before any later ones.
+ */
+
+/** A row of an earlier life. @return 0, or -OHEM_STATE, -OHEM_NOMEM with the reason: it cannot be
+ *  used, and the engine is fit for engine_deinit() only */
+int engine_restore_row(struct engine *e, const struct rows_key *key, const void *value, size_t size,
+                       struct reason *why);
+
+/** That was all. Leases that were open have a full time from now. @return as above */
+int engine_restore_end(struct engine *e, uint64_t now_ms, struct reason *why);
+
+/** Has anything changed that engine_capture() would collect? */
+bool engine_unsaved(const struct engine *e);
+
+/** Collect what changed since the last time, as it is now. Bounded (JOB_CAPTURE_CHUNKS_MAX, and the
+ *  batches that may be out). @return 0, or -OHEM_NOMEM: nothing was collected, ask again */
+int engine_capture(struct engine *e, struct rows *out);
+
+/** What was captured last is on disk: reports in it are durable, who waits for that is told. */
+void engine_committed(struct engine *e);
 
 /** Hand out nothing more and tell every session; those that cannot be told are ended. */
 void engine_drain(struct engine *e);

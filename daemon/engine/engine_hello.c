@@ -36,6 +36,8 @@ static void answer_welcome(struct engine *e, struct session *s)
         .credit = s->credit,
         .lease_ms = j->settings.lease_ms,
         .layout = s->layout,
+        .memory = e->settings.memory,
+        .durable = e->settings.durable,
     };
     memcpy(m.welcome.job, j->settings.name, sizeof m.welcome.job);
     if (j->settings.dataset.fields != NULL)
@@ -44,30 +46,47 @@ static void answer_welcome(struct engine *e, struct session *s)
     (void)engine_send(e, s->peer, &m);
 }
 
-static bool is_held(struct vector held, struct token token)
+static bool has(struct vector tokens, struct token token)
 {
-    for (size_t i = 0; i < held.count; i++)
-        if (token_equal(vector_token(held, i), token))
+    for (size_t i = 0; i < tokens.count; i++)
+        if (token_equal(vector_token(tokens, i), token))
             return true;
     return false;
 }
 
-/* The client says what it holds. What it lacks is sent again if nobody reported it; what it has
- * been answered for and gave back (the CREDIT got lost) is free. */
-static void reconcile(struct session *s, struct vector held)
+/* The client says what it holds, and of what it still keeps the report. What it lacks is sent again
+ * if nobody reported it; what it has been answered for and gave back (the CREDIT got lost) is free;
+ * for what it keeps, the LOSS and the CREDIT will come. */
+static void reconcile(struct session *s, struct vector held, struct vector kept)
 {
     struct reason why;
 
     for (uint32_t i = 0; i < s->credit; i++) {
         struct lease *l = &s->slots[i];
 
-        if (l->state == LEASE_FREE || is_held(held, l->token))
+        if (l->state == LEASE_FREE || has(held, l->token) || has(kept, l->token))
             continue;
         if (l->state == LEASE_OPEN)
             engine_mark_unsent(s, l);
         else
             (void)job_release(s->job, s, l->token, &why);
     }
+}
+
+/* Tokens of another memory say nothing. */
+static struct vector known(const struct engine *e, const struct message_hello *hello,
+                           struct vector tokens)
+{
+    return hello->memory == e->settings.memory ? tokens : (struct vector){0};
+}
+
+/* What it holds of an earlier life and is not known any more. */
+static void claim(const struct engine *e, struct session *s, const struct message_hello *hello)
+{
+    struct vector held = known(e, hello, hello->held);
+
+    for (size_t i = 0; i < held.count; i++)
+        job_claim(s, vector_token(held, i));
 }
 
 static int check_same(const struct session *s, const struct message_hello *hello,
@@ -106,7 +125,8 @@ static void resume(struct engine *e, uint64_t peer, struct session *s,
     s->job->metrics.sessions_resumed++;
     answer_welcome(e, s);
     if (lost)
-        reconcile(s, hello->held);
+        reconcile(s, known(e, hello, hello->held), known(e, hello, hello->kept));
+    claim(e, s, hello);
     engine_feed(e, s);
     engine_tell(e, s, "resumed", "");
 }
@@ -227,6 +247,7 @@ void engine_handle_hello(struct engine *e, uint64_t peer, const struct message_h
     e->session_number++;
     e->session_count++;
     map_put(&e->by_key, session_key_hash(&s->key), s);
+    claim(e, s, hello);
     answer_welcome(e, s);
     engine_feed(e, s);
     engine_tell(e, s, "joined", "");

@@ -27,6 +27,9 @@ void engine_each_session(struct engine *e, uint64_t now_ms,
 /** An open batch that did not arrive. NULL is allowed. */
 void engine_mark_unsent(struct session *s, struct lease *l);
 
+/** Answer a SYNC if all that it asks for is durable. */
+void engine_tell_durable(struct engine *e, struct session *s);
+
 /* ---- engine_hello.c ---- */
 
 void engine_handle_hello(struct engine *e, uint64_t peer, const struct message_hello *hello,

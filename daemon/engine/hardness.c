@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define VARIANCE_MAX 0x7f00 /* the packed form of 2^127 */
+
 /* How many reports ahead memory is fetched: the cell when the entry has arrived. */
 #define FETCH_ENTRY_AHEAD 16u
 #define FETCH_CELL_AHEAD  8u
@@ -28,17 +30,54 @@ int hardness_init(struct hardness *h, uint32_t n, float lambda)
         return rc;
     h->entries = calloc(n, sizeof *h->entries);
     if (h->entries == NULL) {
-        partition_deinit(&h->partition);
+        hardness_deinit(h);
         return -OHEM_NOMEM;
     }
     return 0;
 }
 
+int hardness_init_ordered(struct hardness *h, uint32_t n, float lambda)
+{
+    int rc = hardness_init(h, n, lambda);
+
+    if (rc != 0)
+        return rc;
+    h->ordered = calloc(1, sizeof *h->ordered);
+    rc = h->ordered != NULL ? ordered_init(h->ordered, n) : -OHEM_NOMEM;
+    if (rc != 0)
+        hardness_deinit(h);
+    return rc;
+}
+
 void hardness_deinit(struct hardness *h)
 {
+    if (h->ordered != NULL)
+        ordered_deinit(h->ordered);
+    free(h->ordered);
     free(h->entries);
     partition_deinit(&h->partition);
     *h = (struct hardness){0};
+}
+
+int hardness_grow(struct hardness *h, uint32_t n)
+{
+    struct hardness larger;
+    int rc;
+
+    assert(n >= h->n);
+    if (h->ordered != NULL)
+        rc = hardness_init_ordered(&larger, n, h->lambda);
+    else
+        rc = hardness_init(&larger, n, h->lambda);
+    if (rc != 0)
+        return rc;
+    memcpy(larger.entries, h->entries, h->n * sizeof *h->entries);
+    partition_copy(&larger.partition, &h->partition);
+    if (h->ordered != NULL)
+        ordered_copy(larger.ordered, h->ordered);
+    hardness_deinit(h);
+    *h = larger;
+    return 0;
 }
 
 /* A float's upper 16 bits, rounded to nearest, ties to even: 8 significant bits. x >= 0, finite. */
@@ -77,25 +116,90 @@ static void roll(struct hardness_entry *e, float lambda, float loss)
     e->score = e->score + lambda * distance;
 }
 
-void hardness_report(struct hardness *h, uint32_t id, float loss, uint64_t step)
+static inline void update(struct hardness_entry *e, float lambda, float loss, uint64_t step)
 {
-    struct hardness_entry *e = &h->entries[id];
     float counted = loss > 0 ? loss : 0;
-    unsigned before;
 
-    assert(id < h->n && isfinite(loss));
-    if (e->visits == 0) {
+    if (e->visits == 0)
         e->score = counted;
-        partition_insert(&h->partition, id, partition_bucket_of(counted));
-    } else {
-        before = partition_bucket_of(e->score);
-        roll(e, h->lambda, counted);
-        partition_move(&h->partition, id, before, partition_bucket_of(e->score));
-    }
+    else
+        roll(e, lambda, counted);
     e->last_loss = loss;
     e->last_step = (uint32_t)step;
     if (e->visits < HARDNESS_VISITS_MAX)
         e->visits++;
+}
+
+void hardness_apply(struct hardness *h, uint32_t id, float loss, uint64_t step)
+{
+    assert(id < h->n && isfinite(loss));
+    update(&h->entries[id], h->lambda, loss, step);
+}
+
+/* An id that was in no bucket. */
+static void insert(struct hardness *h, uint32_t id, unsigned bucket)
+{
+    partition_insert(&h->partition, id, bucket);
+    if (h->ordered != NULL)
+        ordered_insert(h->ordered, id, bucket);
+}
+
+static void move(struct hardness *h, uint32_t id, unsigned from, unsigned to)
+{
+    partition_move(&h->partition, id, from, to);
+    if (h->ordered != NULL)
+        ordered_move(h->ordered, id, from, to);
+}
+
+void hardness_report(struct hardness *h, uint32_t id, float loss, uint64_t step)
+{
+    struct hardness_entry *e = &h->entries[id];
+    bool scored = e->visits > 0;
+    unsigned before = partition_bucket_of(e->score);
+
+    assert(id < h->n && isfinite(loss));
+    update(e, h->lambda, loss, step);
+    if (scored)
+        move(h, id, before, partition_bucket_of(e->score));
+    else
+        insert(h, id, partition_bucket_of(e->score));
+}
+
+/* No NaN, no infinity, not negative (nor -0): what is larger has an exponent or a sign too many. */
+static bool is_score(float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return bits < UINT32_C(0x7f800000);
+}
+
+static bool is_sound(const struct hardness_entry *e)
+{
+    if (e->visits == 0)
+        return e->score == 0 && e->last_loss == 0 && e->last_step == 0 && e->variance == 0;
+    return is_score(e->score) && isfinite(e->last_loss) && e->variance <= VARIANCE_MAX;
+}
+
+bool hardness_sound(const struct hardness_entry *entries, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!is_sound(&entries[i]))
+            return false;
+    return true;
+}
+
+int hardness_rebuild(struct hardness *h)
+{
+    if (!hardness_sound(h->entries, h->n))
+        return -OHEM_STATE;
+    partition_clear(&h->partition);
+    if (h->ordered != NULL)
+        ordered_clear(h->ordered);
+    for (uint32_t id = 0; id < h->n; id++)
+        if (h->entries[id].visits > 0)
+            insert(h, id, partition_bucket_of(h->entries[id].score));
+    return 0;
 }
 
 /* Its memory and its place in a bag. */
@@ -169,76 +273,4 @@ double hardness_mean(const struct hardness *h)
     for (unsigned b = 0; b < PARTITION_BUCKETS; b++)
         sum += h->partition.buckets[b].count * partition_bucket_middle(b);
     return h->partition.count > 0 ? sum / h->partition.count : 0;
-}
-
-/* Is instance a less hard than b? Ties: the larger id is. */
-static bool less_hard(const struct hardness *h, uint32_t a, uint32_t b)
-{
-    float x = h->entries[a].score, y = h->entries[b].score;
-
-    return x != y ? x < y : a > b;
-}
-
-/* ids[0..count) is a heap with the least hard on top; let the one at i sink to its place. */
-static void sift_down(const struct hardness *h, uint32_t *ids, size_t count, size_t i)
-{
-    for (;;) {
-        size_t child = 2 * i + 1;
-        uint32_t id;
-
-        if (child >= count)
-            return;
-        if (child + 1 < count && less_hard(h, ids[child + 1], ids[child]))
-            child++;
-        if (!less_hard(h, ids[child], ids[i]))
-            return;
-        id = ids[i];
-        ids[i] = ids[child];
-        ids[child] = id;
-        i = child;
-    }
-}
-
-static void heap_offer(const struct hardness *h, uint32_t *ids, size_t *count, size_t n,
-                       uint32_t id)
-{
-    if (*count < n) {
-        ids[(*count)++] = id;
-        if (*count == n)
-            for (size_t i = n / 2; i-- > 0;)
-                sift_down(h, ids, n, i);
-    } else if (less_hard(h, ids[0], id)) {
-        ids[0] = id;
-        sift_down(h, ids, n, 0);
-    }
-}
-
-/* From a heap, or from any order when it never filled, to hardest first. */
-static void heap_sort(const struct hardness *h, uint32_t *ids, size_t count)
-{
-    for (size_t i = count / 2; i-- > 0;)
-        sift_down(h, ids, count, i);
-    for (size_t end = count; end > 1; end--) {
-        uint32_t least = ids[0];
-
-        ids[0] = ids[end - 1];
-        ids[end - 1] = least;
-        sift_down(h, ids, end - 1, 0);
-    }
-}
-
-size_t hardness_hardest(const struct hardness *h, size_t n, uint32_t *ids)
-{
-    size_t count = 0, scanned = 0;
-
-    assert(n <= HARDNESS_HARDEST_MAX);
-    /* from the hardest bucket down; once n are found, the buckets below cannot matter */
-    for (unsigned b = PARTITION_BUCKETS; b-- > 0 && count < n && scanned < HARDNESS_SCAN_MAX;)
-        for (uint32_t i = 0; i < h->partition.buckets[b].count; i++) {
-            if (scanned++ >= HARDNESS_SCAN_MAX)
-                break;
-            heap_offer(h, ids, &count, n, partition_at(&h->partition, b, i));
-        }
-    heap_sort(h, ids, count);
-    return count;
 }

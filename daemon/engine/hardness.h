@@ -7,6 +7,7 @@
 #ifndef OHEM_HARDNESS_H
 #define OHEM_HARDNESS_H
 
+#include "ordered.h"
 #include "partition.h"
 
 #define HARDNESS_HARDEST_MAX 1000       /* instances in one list */
@@ -35,11 +36,21 @@ struct hardness {
     float lambda; /* 0 < lambda <= 1 */
     struct hardness_entry *entries;
     struct partition partition; /* of the ids that have a score */
+    struct ordered *ordered;    /* the same for draws in strict order; NULL in free order */
 };
 
 /** @return 0 or -OHEM_NOMEM. n >= 1. */
 int hardness_init(struct hardness *h, uint32_t n, float lambda);
 void hardness_deinit(struct hardness *h);
+
+/** The same for strict order: draws depend on the scores and not on how they came. They cost more,
+ *  and so does a report. */
+int hardness_init_ordered(struct hardness *h, uint32_t n, float lambda);
+
+/** Make room for more ids, which have no score; the others keep all that they have. To take that
+ *  much at once needs the memory of both sizes for a moment.
+ *  @return 0, or -OHEM_NOMEM and nothing has changed. n >= h->n. */
+int hardness_grow(struct hardness *h, uint32_t n);
 
 /**
  * One loss of one instance, in float32 arithmetic:
@@ -49,6 +60,23 @@ void hardness_deinit(struct hardness *h);
  * @param loss  finite (asserted)
  */
 void hardness_report(struct hardness *h, uint32_t id, float loss, uint64_t step);
+
+/* ---- a memory that comes from the disk ---------------------------------------------------------
+ *
+ * Entries are written to h->entries as they were, what was reported since is applied, and then one
+ * pass sorts all into buckets. Between the first of these and the last nothing else may be called.
+ */
+
+/** Are these what hardness_report() can leave? Those that it cannot must not reach a rebuild. */
+bool hardness_sound(const struct hardness_entry *entries, uint32_t count);
+
+/** What hardness_report() does to the entry, bit for bit, and no more. */
+void hardness_apply(struct hardness *h, uint32_t id, float loss, uint64_t step);
+
+/** Sort all ids into their buckets anew. As if every report had come now, but for the order in the
+ *  bags, which is that of the ids.
+ *  @return 0, or -OHEM_STATE: an entry is not sound, and the buckets are what they were */
+int hardness_rebuild(struct hardness *h);
 
 /**
  * Reports come in batches, and what they touch lies far apart: begin to fetch it some reports

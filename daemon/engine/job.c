@@ -1,46 +1,47 @@
-/* job.c - one training run: draw, report, release, expire; see job.h.
+/* job.c - one training run: draw, apply, release, expire; see job.h.
  *
  * The parts do not know each other: here a lease's end becomes coverage that returns, and a report
- * becomes settled coverage, new scores and a selection, in that order and once.
+ * becomes settled coverage and new scores, in that order and once.
  */
-#include "job.h"
-
 #include "../../proto/error.h"
+#include "job_inner.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
-#include <sodium/crypto_shorthash.h>
 #include <stdlib.h>
 #include <string.h>
 
+static int init_memory(struct job *j)
+{
+    const struct job_settings *s = &j->settings;
+    uint32_t n = (uint32_t)s->dataset.instance_count;
+
+    if (s->staleness > 0)
+        return hardness_init_ordered(&j->hardness, n, (float)s->lambda);
+    return hardness_init(&j->hardness, n, (float)s->lambda);
+}
+
+/* What fails leaves the parts behind it zero: job_free() takes all of them. */
 static int init_parts(struct job *j)
 {
     const struct job_settings *s = &j->settings;
     uint64_t n = s->dataset.instance_count;
-    int rc;
+    int rc = init_memory(j);
 
-    rc = hardness_init(&j->hardness, (uint32_t)n, (float)s->lambda);
-    if (rc != 0)
-        return rc;
-    rc = coverage_init(&j->coverage, n, rng_make(s->seed, s->name, RNG_PERMUTATION));
-    if (rc != 0)
-        goto err_after_hardness;
-    rc = sampler_init(&j->sampler, &s->sampler, rng_make(s->seed, s->name, RNG_DRAW),
-                      MESSAGE_BATCH_SIZE_MAX);
-    if (rc != 0)
-        goto err_after_coverage;
-    rc = lease_table_init(&j->leases, s->lease_ms, s->late_ms);
-    if (rc != 0)
-        goto err_after_sampler;
-    return 0;
-
-err_after_sampler:
-    sampler_deinit(&j->sampler);
-err_after_coverage:
-    coverage_deinit(&j->coverage);
-err_after_hardness:
-    hardness_deinit(&j->hardness);
+    if (rc == 0)
+        rc = coverage_init(&j->coverage, n, rng_make(s->seed, s->name, RNG_PERMUTATION));
+    if (rc == 0)
+        rc = sampler_init(&j->sampler, &s->sampler, rng_make(s->seed, s->name, RNG_DRAW),
+                          MESSAGE_BATCH_SIZE_MAX);
+    if (rc == 0)
+        rc = lease_table_init(&j->leases, s->lease_ms, s->late_ms);
+    if (rc == 0 && s->durable)
+        rc = journal_init(&j->journal, n);
+    if (rc == 0)
+        rc = strict_init(&j->strict, s->staleness, job_batch_size(j, 0));
+    if (rc == 0)
+        rc = lease_init(&j->forgotten, NULL, MESSAGE_BATCH_SIZE_MAX);
     return rc;
 }
 
@@ -55,20 +56,19 @@ int job_new(const struct job_settings *settings, struct job **out, struct reason
         return -OHEM_INVALID;
     }
     j = calloc(1, sizeof *j);
-    if (j == NULL)
-        goto err;
-    j->settings = *settings;
-    j->losses = malloc(MESSAGE_BATCH_SIZE_MAX * sizeof *j->losses);
-    TAILQ_INIT(&j->sessions);
-    if (j->losses == NULL || init_parts(j) != 0)
-        goto err_after_alloc;
-    *out = j;
-    return 0;
-
-err_after_alloc:
-    free(j->losses);
-    free(j);
-err:
+    if (j != NULL) {
+        j->settings = *settings;
+        j->losses = malloc(MESSAGE_BATCH_SIZE_MAX * sizeof *j->losses);
+        j->saved.step_limit = settings->durable ? 0 : UINT64_MAX;
+        j->saved.dirty = true;
+        TAILQ_INIT(&j->sessions);
+        steps_init(&j->steps);
+    }
+    if (j != NULL && j->losses != NULL && init_parts(j) == 0) {
+        *out = j;
+        return 0;
+    }
+    job_free(j);
     reason_set(why, "job '%s': no memory for %" PRIu64 " instances", settings->name, n);
     return -OHEM_NOMEM;
 }
@@ -81,6 +81,11 @@ void job_free(struct job *j)
         return;
     while ((s = TAILQ_FIRST(&j->sessions)) != NULL)
         job_leave(j, s);
+    rows_gone_deinit(&j->saved.sessions);
+    lease_deinit(&j->forgotten);
+    strict_deinit(&j->strict);
+    journal_deinit(&j->journal);
+    steps_deinit(&j->steps);
     lease_table_deinit(&j->leases);
     sampler_deinit(&j->sampler);
     coverage_deinit(&j->coverage);
@@ -110,6 +115,28 @@ uint64_t job_batch_bytes_max(const struct job *j, uint32_t batch_size, enum mess
     return record * batch_size;
 }
 
+/* In strict order K is the job's, and each batch that may be out has its place in the window. */
+static int check_order(const struct job *j, const struct message_hello *hello, struct reason *why)
+{
+    const struct strict *strict = &j->strict;
+
+    if (!strict_is_on(strict))
+        return 0;
+    if (hello->batch_size != strict->batch_size) {
+        reason_set(why, "batch size %u: job '%s' is in strict order, all its batches have %u",
+                   hello->batch_size, j->settings.name, strict->batch_size);
+        return -OHEM_INVALID;
+    }
+    if (j->slot_count + hello->credit > strict->staleness) {
+        reason_set(why,
+                   "job '%s' is in strict order: its sessions may hold %u batches together "
+                   "(staleness); %zu are promised to others, %u more were asked for",
+                   j->settings.name, strict->staleness, j->slot_count, hello->credit);
+        return -OHEM_LIMIT;
+    }
+    return 0;
+}
+
 static int check_wishes(const struct job *j, const struct message_hello *hello, struct reason *why)
 {
     uint64_t n = j->settings.dataset.instance_count;
@@ -137,7 +164,15 @@ static int check_wishes(const struct job *j, const struct message_hello *hello, 
                    j->settings.name, JOB_INSTANCES_OUT_MAX, j->instances_out_max, out);
         return -OHEM_LIMIT;
     }
-    return 0;
+    return check_order(j, hello, why);
+}
+
+/* Each session that leaves has rows to be removed. */
+static int reserve_gone(struct job *j)
+{
+    size_t count = j->saved.sessions.count + j->session_count + 1;
+
+    return j->settings.durable ? rows_gone_reserve(&j->saved.sessions, count) : 0;
 }
 
 int job_join(struct job *j, const struct message_hello *hello, uint64_t peer, uint64_t number,
@@ -158,13 +193,14 @@ int job_join(struct job *j, const struct message_hello *hello, uint64_t peer, ui
     /* instances in the pool wait for a trainer beside those that all sessions may hold */
     if (coverage_reserve(&j->coverage, instances_out_max + j->coverage.pool_count) != 0 ||
         lease_table_reserve(&j->leases, j->slot_count + wishes.credit) != 0 ||
-        (s = session_new(&wishes, j, peer, number, now_ms)) == NULL) {
+        reserve_gone(j) != 0 || (s = session_new(&wishes, j, peer, number, now_ms)) == NULL) {
         reason_set(why, "no memory for %u batches of %u", wishes.credit, wishes.batch_size);
         return -OHEM_NOMEM;
     }
     j->instances_out_max = instances_out_max;
     j->slot_count += wishes.credit;
     j->session_count++;
+    s->dirty = j->saved.dirty = true;
     j->metrics.sessions_opened++;
     TAILQ_INSERT_TAIL(&j->sessions, s, of_job);
     *out = s;
@@ -176,15 +212,20 @@ static struct coverage_slot slot_at(const struct lease *l, uint32_t i)
     return (struct coverage_slot){.id = l->ids[i], .epoch = l->epochs[i]};
 }
 
-static void return_coverage(struct job *j, const struct lease *l)
+/* What a lease handed out is handed out again: in strict order the batch as a whole. */
+static void return_batch(struct job *j, const struct lease *l)
 {
-    for (uint32_t i = 0; i < l->coverage_count; i++)
-        coverage_return(&j->coverage, slot_at(l, i));
-}
+    struct strict_batch *b;
 
-static void settle_coverage(struct job *j, const struct lease *l, bool reported)
-{
-    coverage_settle_many(&j->coverage, l->epochs, l->coverage_count, reported);
+    j->saved.dirty = true;
+    if (!strict_is_on(&j->strict)) {
+        for (uint32_t i = 0; i < l->coverage_count; i++)
+            coverage_return(&j->coverage, slot_at(l, i));
+        return;
+    }
+    b = strict_at(&j->strict, l->token.step);
+    if (b != NULL && b->state == STRICT_OUT)
+        strict_set(&j->strict, b, STRICT_READY);
 }
 
 void job_leave(struct job *j, struct session *s)
@@ -193,11 +234,17 @@ void job_leave(struct job *j, struct session *s)
         struct lease *l = &s->slots[i];
 
         if (l->state == LEASE_OPEN) {
-            return_coverage(j, l);
+            return_batch(j, l);
             j->metrics.leases_abandoned++;
         }
         lease_release(&j->leases, l);
+        if (l->dirty)
+            lease_saved(&j->leases, l); /* its row goes with the session's */
     }
+    strict_forget_session(&j->strict, s);
+    if (s->saved)
+        rows_gone_add(&j->saved.sessions, s->number);
+    j->saved.dirty = true;
     j->instances_out_max -= (uint64_t)s->batch_size * s->credit;
     j->slot_count -= s->credit;
     j->session_count--;
@@ -223,34 +270,34 @@ void job_heard(struct job *j, struct session *s, uint64_t now_ms)
 /* ---- drawing -----------------------------------------------------------------------------------
  */
 
-/* A keyed hash over all that makes a batch this one (DESIGN 7). */
-static uint64_t token_tag(const struct job *j, const struct session *s, const struct lease *l,
-                          uint64_t step)
+/* Batches that it holds from an earlier life count, too. */
+static bool may_be_sent_more(const struct session *s)
 {
-    const unsigned char *secret = (const unsigned char *)j->settings.secret;
-    struct {
-        uint64_t generation, step, ids, name;
-        struct session_key key;
-    } given = {.generation = j->settings.dataset.generation, .step = step, .key = s->key};
-    uint64_t tag;
+    return s->free_count > s->claim_count;
+}
 
-    crypto_shorthash((unsigned char *)&given.ids, (const unsigned char *)l->ids,
-                     l->count * sizeof *l->ids, secret);
-    crypto_shorthash((unsigned char *)&given.name, (const unsigned char *)j->settings.name,
-                     strlen(j->settings.name), secret);
-    crypto_shorthash((unsigned char *)&tag, (const unsigned char *)&given, sizeof given, secret);
-    return tag;
+void job_prepare(struct job *j, uint64_t now_ms)
+{
+    j->steps.now_ms = now_ms;
+    job_draw_ahead(j);
 }
 
 bool job_ready(const struct job *j, const struct session *s)
 {
-    return s->free_count > 0 && coverage_ready(&j->coverage);
+    if (!may_be_sent_more(s) || j->journal.size > JOURNAL_UNSAVED_MAX)
+        return false;
+    if (strict_is_on(&j->strict))
+        return strict_ready(&j->strict, s) != NULL;
+    return j->step < j->saved.step_limit && coverage_ready(&j->coverage);
 }
 
-static void count_draw(struct job *j, struct session *s, const struct sampler_batch *b)
+bool job_may_resend(const struct session *s)
 {
-    s->free_count--;
-    s->batches++;
+    return s->unsent_count > 0 && s->claim_count <= s->free_count;
+}
+
+void job_count_draw(struct job *j, const struct sampler_batch *b)
+{
     j->metrics.batches_drawn++;
     j->metrics.instances_coverage += b->coverage_count;
     j->metrics.instances_hard += b->count - b->coverage_count;
@@ -258,30 +305,48 @@ static void count_draw(struct job *j, struct session *s, const struct sampler_ba
     j->metrics.draws_fallen += b->fallback_count;
 }
 
-struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms)
+static int draw_free(struct job *j, struct lease *l, uint32_t batch_size, uint64_t now_ms)
 {
-    struct lease *l = session_free_slot(s);
     struct sampler_batch batch = {
         .ids = l->ids,
         .epochs = l->epochs,
         .probabilities = l->probabilities,
         .weights = l->weights,
-        .count = s->batch_size,
+        .count = batch_size,
     };
-    uint64_t step = j->step++;
+    int rc = steps_draw(&j->steps, j->step, now_ms);
 
-    sampler_draw(&j->sampler, &j->hardness, &j->coverage, step, &batch);
+    if (rc != 0)
+        return rc;
+    l->token.step = j->step++;
+    sampler_draw(&j->sampler, &j->hardness, &j->coverage, l->token.step, &batch);
     l->count = batch.count;
     l->coverage_count = batch.coverage_count;
     l->lsn = j->lsn;
     l->epoch = batch.coverage_count > 0 ? l->epochs[0] : j->coverage.epoch;
-    lease_grant(&j->leases, l, (struct token){step, token_tag(j, s, l, step)}, now_ms);
-    count_draw(j, s, &batch);
+    job_count_draw(j, &batch);
+    return 0;
+}
+
+struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms)
+{
+    struct lease *l = session_free_slot(s);
+    uint64_t tag;
+
+    if (strict_is_on(&j->strict))
+        job_take_ready(j, s, l);
+    else if (draw_free(j, l, s->batch_size, now_ms) != 0)
+        return NULL;
+    tag = job_token_tag(j, &s->key, l->token.step, l->ids, l->count);
+    lease_grant(&j->leases, l, (struct token){l->token.step, tag}, now_ms);
+    s->free_count--;
+    s->batches++;
+    s->dirty = j->saved.dirty = true;
     touch(j, s, now_ms);
     return l;
 }
 
-static void note_age(struct job_ages *ages, uint64_t age)
+void job_note_age(struct job_ages *ages, uint64_t age)
 {
     ages->count++;
     ages->sum += age;
@@ -291,7 +356,8 @@ static void note_age(struct job_ages *ages, uint64_t age)
 /* OPEN -> FREE, as if it had never been handed out. */
 static void undo_draw(struct job *j, struct session *s, struct lease *l)
 {
-    return_coverage(j, l);
+    return_batch(j, l);
+    (void)steps_set(&j->steps, l->token.step, STEPS_RELEASED);
     lease_release(&j->leases, l);
     s->free_count++;
     j->metrics.batches_redrawn++;
@@ -308,157 +374,124 @@ bool job_send(struct job *j, struct session *s, struct lease *l)
         return false;
     }
     s->redrawn_count = 0;
-    note_age(&j->sent_ages, age);
+    job_note_age(&j->sent_ages, age);
     return true;
 }
 
-/* ---- reports -----------------------------------------------------------------------------------
+static uint64_t forgotten_after_ms(const struct job *j)
+{
+    return j->settings.lease_ms + j->settings.late_ms;
+}
+
+/* ---- applying ----------------------------------------------------------------------------------
  */
 
-/* No slot of this session holds the token: whose is it? */
-static int explain_token(const struct job *j, struct token token, struct reason *why)
+static void apply_losses(struct job *j, const struct job_batch *b, const float *losses)
 {
-    const struct lease *other = lease_find(&j->leases, token.step);
-
-    if (other != NULL && token_equal(other->token, token)) {
-        reason_set(why, "the batch of step %" PRIu64 " was handed to another session (%" PRIu64 ")",
-                   token.step, other->session->number);
-        return -OHEM_FOREIGN;
-    }
-    reason_set(why,
-               "this session holds no batch under the token %" PRIu64 ":%016" PRIx64
-               " (released, or never handed out)",
-               token.step, token.tag);
-    return -OHEM_TOKEN;
-}
-
-static int refuse_report(struct job *j, struct token token, struct reason *why)
-{
-    int rc = explain_token(j, token, why);
-
-    if (rc == -OHEM_FOREIGN)
-        j->metrics.reports_refused_foreign++;
-    else
-        j->metrics.reports_refused_token++;
-    return rc;
-}
-
-static int find_reported(struct job *j, struct session *s, const struct message_loss *loss,
-                         struct lease **out, struct reason *why)
-{
-    struct lease *l = session_find(s, loss->token);
-
-    if (l == NULL)
-        return refuse_report(j, loss->token, why);
-    if (loss->losses.count != l->count) {
-        j->metrics.reports_refused_count++;
-        reason_set(why, "%zu losses for the batch of step %" PRIu64 ", which has %u instances",
-                   loss->losses.count, l->token.step, l->count);
-        return -OHEM_COUNT;
-    }
-    if (l->state == LEASE_CLOSED) {
-        j->metrics.reports_refused_expired++;
-        reason_set(why,
-                   "the batch of step %" PRIu64 " was closed %" PRIu64
-                   " ms after its lease ended (late_ms)",
-                   l->token.step, j->settings.late_ms);
-        return -OHEM_EXPIRED;
-    }
-    *out = l;
-    return 0;
-}
-
-/* The losses in aligned memory, and their keyed digest. */
-static uint64_t take_losses(struct job *j, struct vector losses)
-{
-    const unsigned char *secret = (const unsigned char *)j->settings.secret;
-    uint64_t digest;
-
-    memcpy(j->losses, losses.data, losses.count * sizeof *j->losses);
-    crypto_shorthash((unsigned char *)&digest, (const unsigned char *)j->losses,
-                     losses.count * sizeof *j->losses, secret);
-    return digest;
-}
-
-static void apply_losses(struct job *j, const struct lease *l)
-{
-    hardness_fetch_ahead(&j->hardness, l->ids, l->count, 0);
-    for (uint32_t i = 0; i < l->count; i++) {
-        hardness_fetch_ahead(&j->hardness, l->ids, l->count, i + 1);
-        if (!isfinite(j->losses[i])) {
+    hardness_fetch_ahead(&j->hardness, b->ids, b->count, 0);
+    for (uint32_t i = 0; i < b->count; i++) {
+        hardness_fetch_ahead(&j->hardness, b->ids, b->count, i + 1);
+        if (!isfinite(losses[i])) {
             j->metrics.losses_nonfinite++;
             continue;
         }
-        j->metrics.losses_negative += j->losses[i] < 0;
+        j->metrics.losses_negative += losses[i] < 0;
         j->metrics.losses_applied++;
-        hardness_report(&j->hardness, l->ids[i], j->losses[i], l->token.step);
+        hardness_report(&j->hardness, b->ids[i], losses[i], b->step);
     }
 }
 
-static void settle_report(struct job *j, struct lease *l, uint64_t seq, uint64_t digest)
+uint64_t job_apply(struct job *j, const struct job_batch *b, const float *losses)
 {
-    struct lease_answer *a = &l->answer;
-
-    a->late = l->state == LEASE_RETURNED;
-    a->digest = digest;
-    a->seq = seq;
-    note_age(&j->reported_ages, j->lsn - l->lsn);
-    a->lsn = ++j->lsn;
-    if (!a->late)
-        settle_coverage(j, l, true);
-    apply_losses(j, l);
-    selection_choose(&j->settings.selection, j->losses, l->count, &a->selection);
-    lease_settle(&j->leases, l);
-    l->session->reports++;
-    j->last_all = a->selection.all;
-    j->last_kept = a->selection.kept;
+    if (losses != NULL || strict_is_on(&j->strict)) /* strict order: the LSN is the step + 1 */
+        j->lsn++;
+    coverage_settle_many(&j->coverage, b->epochs, b->coverage_count, losses != NULL);
+    j->saved.dirty = true;
+    if (losses == NULL)
+        return j->lsn;
+    apply_losses(j, b, losses);
+    if (j->settings.durable)
+        journal_append(&j->journal, j->lsn, b->step, b->count, b->ids, losses);
     j->metrics.reports_applied++;
-    j->metrics.reports_late += a->late;
-    j->metrics.instances_selected += a->selection.count;
+    return j->lsn;
 }
 
-int job_report(struct job *j, struct session *s, const struct message_loss *loss,
-               struct lease **out_lease, bool *out_repeated, struct reason *why)
+void job_note_seq(struct job *j, struct session *s, uint64_t seq)
 {
-    struct lease *l = NULL;
-    uint64_t digest;
-    int rc = find_reported(j, s, loss, &l, why);
-
-    if (rc != 0)
-        return rc;
-    digest = take_losses(j, loss->losses);
-    if (l->state == LEASE_SETTLED && digest != l->answer.digest) {
-        j->metrics.reports_refused_conflict++;
-        reason_set(why, "the batch of step %" PRIu64 " was reported before with other losses",
-                   l->token.step);
-        return -OHEM_CONFLICT;
-    }
-    *out_repeated = l->state == LEASE_SETTLED;
-    if (*out_repeated)
-        j->metrics.reports_repeated++;
-    else
-        settle_report(j, l, loss->seq, digest);
-    *out_lease = l;
-    return 0;
+    if (seq > s->reported_seq)
+        s->reported_seq = seq;
+    if (strict_is_on(&j->strict) || s->applied_seq == s->reported_seq)
+        return; /* job_apply_ready() says what is applied */
+    s->applied_seq = s->reported_seq;
+    s->dirty = j->saved.dirty = true;
 }
 
 /* ---- the end of a lease ------------------------------------------------------------------------
  */
 
+void job_no_longer_unsent(struct lease *l)
+{
+    l->session->unsent_count -= l->unsent;
+    l->unsent = false;
+}
+
+struct session_claim *job_find_claim(struct session *s, struct token token)
+{
+    for (uint32_t i = 0; i < s->claim_count; i++)
+        if (token_equal(s->claims[i].token, token))
+            return &s->claims[i];
+    return NULL;
+}
+
+void job_claim(struct session *s, struct token token)
+{
+    if (session_find(s, token) == NULL && job_find_claim(s, token) == NULL &&
+        s->claim_count < MESSAGE_CREDIT_MAX)
+        s->claims[s->claim_count++] = (struct session_claim){.token = token};
+}
+
+static int release_claim(struct job *j, struct session *s, struct token token, struct reason *why)
+{
+    struct session_claim *claim = job_find_claim(s, token);
+
+    if (claim == NULL) {
+        j->metrics.releases_refused++;
+        return job_explain_token(j, token, why);
+    }
+    *claim = s->claims[--s->claim_count];
+    return 0;
+}
+
+/* A batch that nobody will report is settled all the same: its trainer lives and wants it so. */
+static void settle_unreported(struct job *j, struct session *s, const struct lease *l)
+{
+    struct strict_batch *b;
+
+    j->metrics.leases_released++;
+    j->saved.dirty = true;
+    if (!strict_is_on(&j->strict)) {
+        coverage_settle_many(&j->coverage, l->epochs, l->coverage_count, false);
+        (void)steps_set(&j->steps, l->token.step, STEPS_RELEASED);
+        return;
+    }
+    b = strict_at(&j->strict, l->token.step);
+    if (b == NULL || b->state != STRICT_OUT)
+        return;
+    job_finish_batch(j, b, s, 0, 0, NULL);
+    job_apply_ready(j);
+}
+
 int job_release(struct job *j, struct session *s, struct token token, struct reason *why)
 {
     struct lease *l = session_find(s, token);
 
-    if (l == NULL) {
-        j->metrics.releases_refused++;
-        return explain_token(j, token, why);
-    }
-    if (l->state == LEASE_OPEN) {
-        settle_coverage(j, l, false);
-        j->metrics.leases_released++;
-    }
-    s->unsent_count -= l->unsent;
-    l->unsent = false;
+    if (l == NULL)
+        return release_claim(j, s, token, why);
+    if (l->put_off)
+        return 0; /* the CREDIT comes again, too, behind the report */
+    if (l->state == LEASE_OPEN)
+        settle_unreported(j, s, l);
+    job_no_longer_unsent(l);
     lease_release(&j->leases, l);
     s->free_count++;
     return 0;
@@ -476,16 +509,17 @@ void job_expire(struct job *j, uint64_t now_ms)
     struct lease *l;
 
     while ((l = lease_expire(&j->leases, now_ms)) != NULL) {
-        return_coverage(j, l);
+        return_batch(j, l);
         j->metrics.leases_expired++;
+        if (!l->unsent)
+            continue;
+        job_no_longer_unsent(l); /* the session never had it */
+        lease_release(&j->leases, l);
+        l->session->free_count++;
     }
     while (lease_close_late(&j->leases, now_ms) != NULL)
         ;
-}
-
-static uint64_t forgotten_after_ms(const struct job *j)
-{
-    return j->settings.lease_ms + j->settings.late_ms;
+    steps_expire(&j->steps, now_ms, forgotten_after_ms(j));
 }
 
 struct session *job_forgotten(const struct job *j, uint64_t now_ms)
@@ -500,6 +534,8 @@ uint64_t job_next_due(const struct job *j)
     const struct session *s = TAILQ_FIRST(&j->sessions);
     uint64_t due = lease_next_due(&j->leases);
     uint64_t forgotten = s != NULL ? s->active_ms + forgotten_after_ms(j) : UINT64_MAX;
+    uint64_t over = steps_next_due(&j->steps, forgotten_after_ms(j));
 
+    due = over < due ? over : due;
     return forgotten < due ? forgotten : due;
 }

@@ -8,14 +8,18 @@
 #include "../../proto/reason.h"
 #include "coverage.h"
 #include "hardness.h"
+#include "journal.h"
 #include "lease.h"
 #include "metrics.h"
 #include "sampler.h"
 #include "selection.h"
 #include "session.h"
+#include "steps.h"
+#include "strict.h"
 
 #define JOB_REDRAWN_MAX       8           /* batches in a row; then one is sent however old */
 #define JOB_INSTANCES_OUT_MAX (16u << 20) /* instances on lease at once, all sessions of a job */
+#define JOB_STEPS_RESERVED    16384 /* on disk before use, so that no step is given out twice */
 
 /* What the job serves; the bytes themselves are the shell's. */
 struct job_dataset {
@@ -38,12 +42,26 @@ struct job_settings {
     uint32_t credit;     /* likewise */
     uint64_t lease_ms, late_ms;
     uint64_t max_age;   /* reports applied since its draw after which a batch is not sent; 0: any */
+    uint32_t staleness; /* D of the strict order; 0: the order is free */
     uint64_t secret[2]; /* the key of tokens and digests */
+    bool durable;       /* what is captured is written to disk */
 };
 
 /* How many reports were applied between a batch's draw and a moment of its life. */
 struct job_ages {
     uint64_t count, sum, max;
+};
+
+/* What is on disk of a durable job, and on its way there. */
+struct job_saved {
+    uint32_t number;               /* of the job in the keys of its rows */
+    uint64_t step_limit;           /* steps below are reserved: they may be used */
+    uint64_t step_captured;        /* likewise, once the capture that is under way is on disk */
+    uint64_t pool_first, pool_end; /* coverage that came back, by its number, has rows from .. to */
+    uint64_t pool_restored;        /* of these, came back from their rows */
+    struct rows_gone sessions;     /* that left, and had rows */
+    bool dirty;                    /* something else changed */
+    bool restored;                 /* it is one of an earlier life */
 };
 
 struct job {
@@ -52,6 +70,9 @@ struct job {
     struct coverage coverage;
     struct sampler sampler;
     struct lease_table leases;
+    struct steps steps;
+    struct journal journal; /* of a durable job */
+    struct strict strict;
     struct metrics_job metrics;
     struct session_list sessions; /* in the order of active_ms */
     size_t session_count;
@@ -61,7 +82,9 @@ struct job {
     uint64_t lsn;               /* of the last report applied */
     struct loss_stats last_all, last_kept; /* of the last report */
     struct job_ages sent_ages, reported_ages;
-    float *losses; /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
+    float *losses;          /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
+    struct lease forgotten; /* scratch: a batch that only its report still knows of, [..SIZE_MAX] */
+    struct job_saved saved;
     TAILQ_ENTRY(job) of_engine;
 };
 
@@ -87,21 +110,33 @@ int job_join(struct job *j, const struct message_hello *hello, uint64_t peer, ui
 /** A session ends: its open batches go back to the pool. Frees it. */
 void job_leave(struct job *j, struct session *s);
 
+/** Before batches are handed out: in strict order they are drawn ahead. */
+void job_prepare(struct job *j, uint64_t now_ms);
+
+/** May a batch be sent again to this session now, and does it wait for one? */
+bool job_may_resend(const struct session *s);
+
 /** May a batch be drawn for this session now? */
 bool job_ready(const struct job *j, const struct session *s);
 
-/** Draw the next batch into a free slot and lease it. Needs job_ready(). */
+/** Draw the next batch into a free slot and lease it. Needs job_ready(). @return NULL: no memory */
 struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms);
+
+/* What became of a report. */
+struct job_outcome {
+    const struct lease *lease; /* settled, with the answer; lent until the next call */
+    uint32_t flags;            /* SELECTION_FLAG_* */
+};
 
 /**
  * Apply a report once, and choose.
- * @param out_lease     the settled lease with its answer
- * @param out_repeated  the report had been applied before; nothing changed
- * @return 0, or -OHEM_TOKEN, -OHEM_FOREIGN, -OHEM_COUNT, -OHEM_CONFLICT, -OHEM_EXPIRED with the
- *         reason; then nothing changed but the count of refusals
+ * A lease that is not known any more (the batch was given back, or handed out by an earlier life of
+ * the daemon) is known by the report's ids, if they and the token belong together.
+ * @return 0, or -OHEM_TOKEN, -OHEM_FOREIGN, -OHEM_COUNT, -OHEM_CONFLICT, -OHEM_EXPIRED,
+ * -OHEM_NOMEM, -OHEM_RETRY with the reason; then nothing changed but the count of refusals
  */
 int job_report(struct job *j, struct session *s, const struct message_loss *loss,
-               struct lease **out_lease, bool *out_repeated, struct reason *why);
+               struct job_outcome *out, struct reason *why);
 
 /**
  * A batch is about to be sent: is it as fresh as max_age wants it? If not it is undone: its
@@ -126,6 +161,32 @@ void job_expire(struct job *j, uint64_t now_ms);
 
 /** A session that was silent for so long that no batch of its can be reported any more, or NULL. */
 struct session *job_forgotten(const struct job *j, uint64_t now_ms);
+
+/** The session says that it holds a batch under this token, of which nothing is known (it was
+ * handed out by an earlier life): until it is given back so much less is sent to it. */
+void job_claim(struct session *s, struct token token);
+
+/* ---- what survives (job_rows.c); see engine.h ---- */
+
+/** Has anything changed since the last capture? */
+bool job_unsaved(const struct job *j);
+
+/** Bytes that job_capture() will need at most. @return 0 or -OHEM_NOMEM */
+size_t job_capture_bytes(const struct job *j);
+void job_capture(struct job *j, struct rows *out);
+
+/** What was captured is on disk. */
+void job_committed(struct job *j);
+
+/** A row of this job comes back, in the order of the keys; but a session's comes back by job_join()
+ *  and session_row_restore().
+ *  @return 0, or -OHEM_STATE, -OHEM_NOMEM with the reason */
+int job_restore_row(struct job *j, const struct rows_key *key, const void *value, size_t size,
+                    struct reason *why);
+int job_restore_end(struct job *j, uint64_t now_ms, struct reason *why);
+
+/** The name in a row of ROWS_JOB, or NULL when it cannot be read. */
+const char *job_row_name(const void *value, size_t size);
 
 /** When job_expire() or job_forgotten() has work next; UINT64_MAX: never. */
 uint64_t job_next_due(const struct job *j);

@@ -15,6 +15,7 @@ int lease_table_init(struct lease_table *t, uint64_t lease_ms, uint64_t late_ms)
     *t = (struct lease_table){.lease_ms = lease_ms, .late_ms = late_ms};
     TAILQ_INIT(&t->open);
     TAILQ_INIT(&t->returned);
+    TAILQ_INIT(&t->unsaved);
     return map_init(&t->by_step, 0);
 }
 
@@ -79,9 +80,44 @@ static void leave_state(struct lease_table *t, struct lease *l)
     }
 }
 
+/* What changes is to be saved; what was saved and is no more takes its row with it. */
+static void note_change(struct lease_table *t, struct lease *l, enum lease_state state)
+{
+    bool dirty = state != LEASE_FREE || l->saved;
+
+    if (state == l->state)
+        return;
+    if (dirty && !l->dirty)
+        TAILQ_INSERT_TAIL(&t->unsaved, l, unsaved);
+    if (!dirty && l->dirty)
+        TAILQ_REMOVE(&t->unsaved, l, unsaved);
+    l->dirty = dirty;
+}
+
+void lease_saved(struct lease_table *t, struct lease *l)
+{
+    TAILQ_REMOVE(&t->unsaved, l, unsaved);
+    l->dirty = false;
+    l->saved = l->state != LEASE_FREE;
+}
+
+/* The table knows a step's latest lease: in strict order an expired batch is handed out again. */
+static void remember_step(struct lease_table *t, struct lease *l)
+{
+    map_remove(&t->by_step, l->token.step);
+    map_put(&t->by_step, l->token.step, l);
+}
+
+static void forget_step(struct lease_table *t, const struct lease *l)
+{
+    if (map_get(&t->by_step, l->token.step) == l)
+        map_remove(&t->by_step, l->token.step);
+}
+
 static void enter_state(struct lease_table *t, struct lease *l, enum lease_state state)
 {
     leave_state(t, l);
+    note_change(t, l, state);
     l->state = state;
     switch (state) {
     case LEASE_OPEN:
@@ -96,7 +132,7 @@ static void enter_state(struct lease_table *t, struct lease *l, enum lease_state
         t->settled_count++;
         break;
     case LEASE_FREE:
-        map_remove(&t->by_step, l->token.step);
+        forget_step(t, l);
         break;
     case LEASE_CLOSED:
         break;
@@ -108,9 +144,18 @@ void lease_grant(struct lease_table *t, struct lease *l, struct token token, uin
     assert(l->state == LEASE_FREE);
     l->token = token;
     l->end_ms = now_ms + t->lease_ms;
-    l->unsent = false;
-    map_put(&t->by_step, token.step, l);
+    l->unsent = l->put_off = false;
+    remember_step(t, l);
     enter_state(t, l, LEASE_OPEN);
+}
+
+void lease_restore(struct lease_table *t, struct lease *l, enum lease_state state, uint64_t now_ms)
+{
+    assert(l->state == LEASE_FREE);
+    remember_step(t, l);
+    l->end_ms = now_ms + (state == LEASE_OPEN ? t->lease_ms : t->late_ms);
+    enter_state(t, l, state);
+    lease_saved(t, l);
 }
 
 struct lease *lease_find(const struct lease_table *t, uint64_t step)

@@ -32,7 +32,7 @@ enum lease_state { LEASE_FREE, LEASE_OPEN, LEASE_RETURNED, LEASE_SETTLED, LEASE_
 struct lease_answer {
     uint64_t digest; /* keyed hash of the losses' bytes */
     uint64_t seq, lsn;
-    bool late;
+    uint32_t flags;             /* SELECTION_FLAG_LATE, SELECTION_FLAG_SUPERSEDED */
     struct selection selection; /* its arrays are the slot's */
 };
 
@@ -41,6 +41,7 @@ struct lease {
     struct token token;
     struct session *session; /* whose slot it is; never changes */
     uint64_t end_ms;         /* open: of the lease; returned: when it is closed */
+    bool put_off;            /* its report came before its turn, and will come again */
     bool unsent;             /* to be sent again: its session came back without it */
     uint64_t epoch;          /* as the BATCH said */
     uint64_t lsn;            /* the job's last report that the draw knew of */
@@ -49,7 +50,9 @@ struct lease {
     uint32_t *epochs;               /* [coverage_count] the epoch that each slot covers */
     float *probabilities, *weights; /* [K] as shipped */
     struct lease_answer answer;     /* when settled */
+    bool saved, dirty;              /* it has a row; the row is not as the lease is */
     TAILQ_ENTRY(lease) queue;       /* open or returned */
+    TAILQ_ENTRY(lease) unsaved;     /* dirty */
 };
 
 TAILQ_HEAD(lease_queue, lease);
@@ -59,6 +62,7 @@ struct lease_table {
     struct map by_step;
     struct lease_queue open, returned;
     size_t open_count, returned_count, settled_count;
+    struct lease_queue unsaved; /* those whose rows are to be written or removed */
 };
 
 int lease_table_init(struct lease_table *t, uint64_t lease_ms, uint64_t late_ms);
@@ -70,6 +74,9 @@ int lease_table_reserve(struct lease_table *t, size_t leases_max);
 /** Memory for a slot of batches up to K. @return 0 or -OHEM_NOMEM. */
 int lease_init(struct lease *l, struct session *session, uint32_t batch_size);
 void lease_deinit(struct lease *l);
+
+/** A lease of an earlier life: FREE -> as it was, with a full time from now. */
+void lease_restore(struct lease_table *t, struct lease *l, enum lease_state state, uint64_t now_ms);
 
 /** FREE -> OPEN. The caller has filled count, coverage_count and the arrays. */
 void lease_grant(struct lease_table *t, struct lease *l, struct token token, uint64_t now_ms);
@@ -91,6 +98,9 @@ struct lease *lease_close_late(struct lease_table *t, uint64_t now_ms);
 
 /** Any state -> FREE, out of the table. */
 void lease_release(struct lease_table *t, struct lease *l);
+
+/** It is written, or its row removed, as it is: no longer `unsaved`. */
+void lease_saved(struct lease_table *t, struct lease *l);
 
 /** When lease_expire() or lease_close_late() has work next; UINT64_MAX: never. */
 uint64_t lease_next_due(const struct lease_table *t);

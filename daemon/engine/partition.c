@@ -31,7 +31,7 @@ int partition_init(struct partition *p, uint32_t n)
     uint32_t full_pages = (uint32_t)(((uint64_t)n + (UINT64_C(1) << shift) - 1) >> shift);
     uint32_t pages = full_pages + PARTITION_BUCKETS;
 
-    *p = (struct partition){.n = n, .page_shift = shift, .free_count = pages};
+    *p = (struct partition){.n = n, .page_shift = shift, .page_count = pages};
     p->ids = malloc(((size_t)pages << shift) * sizeof *p->ids);
     p->place = malloc(n * sizeof *p->place);
     p->free_pages = malloc(pages * sizeof *p->free_pages);
@@ -40,9 +40,7 @@ int partition_init(struct partition *p, uint32_t n)
         partition_deinit(p);
         return -OHEM_NOMEM;
     }
-    memset(p->place, 0xff, n * sizeof *p->place); /* PARTITION_NONE */
-    for (uint32_t i = 0; i < pages; i++)
-        p->free_pages[i] = pages - 1 - i;
+    partition_clear(p);
     for (unsigned b = 0; b < PARTITION_BUCKETS; b++)
         p->buckets[b].pages = p->page_tables + (size_t)b * (full_pages + 1);
     return 0;
@@ -55,6 +53,17 @@ void partition_deinit(struct partition *p)
     free(p->free_pages);
     free(p->page_tables);
     *p = (struct partition){0};
+}
+
+void partition_clear(struct partition *p)
+{
+    memset(p->place, 0xff, p->n * sizeof *p->place); /* PARTITION_NONE */
+    for (unsigned b = 0; b < PARTITION_BUCKETS; b++)
+        p->buckets[b].count = 0;
+    for (uint32_t i = 0; i < p->page_count; i++)
+        p->free_pages[i] = p->page_count - 1 - i;
+    p->free_count = p->page_count;
+    p->count = 0;
 }
 
 double partition_bucket_floor(unsigned bucket)
@@ -94,6 +103,32 @@ static inline void put_in(struct partition *p, uint32_t id, unsigned bucket)
         b->pages[index >> p->page_shift] = p->free_pages[--p->free_count];
     *partition_cell(p, bucket, index) = id;
     p->place[id] = index;
+}
+
+/* A bag, page by page of the source: its pages are no larger, and both sizes are powers of two. */
+static void copy_bag(struct partition *p, const struct partition *from, unsigned bucket)
+{
+    struct partition_bucket *b = &p->buckets[bucket];
+    uint32_t page = 1u << from->page_shift, part;
+
+    assert(p->page_shift >= from->page_shift);
+    for (; b->count < from->buckets[bucket].count; b->count += part) {
+        part = from->buckets[bucket].count - b->count;
+        part = part < page ? part : page;
+        if (begins_page(p, b->count))
+            b->pages[b->count >> p->page_shift] = p->free_pages[--p->free_count];
+        memcpy(partition_cell(p, bucket, b->count), partition_cell(from, bucket, b->count),
+               part * sizeof *p->ids);
+    }
+}
+
+void partition_copy(struct partition *p, const struct partition *from)
+{
+    assert(p->count == 0 && p->n >= from->n);
+    memcpy(p->place, from->place, from->n * sizeof *p->place);
+    for (unsigned b = 0; b < PARTITION_BUCKETS; b++)
+        copy_bag(p, from, b);
+    p->count = from->count;
 }
 
 static inline void take_out(struct partition *p, uint32_t id, unsigned bucket)

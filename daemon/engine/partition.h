@@ -30,7 +30,7 @@ struct partition {
     uint32_t *ids;       /* all pages, one behind the other */
     uint32_t *place;     /* [n] index in its bucket's bag, PARTITION_NONE when in no bucket */
     uint32_t *free_pages;
-    uint32_t free_count;
+    uint32_t free_count, page_count;
     uint32_t *page_tables; /* the memory behind all buckets' pages */
     struct partition_bucket buckets[PARTITION_BUCKETS];
 };
@@ -38,6 +38,13 @@ struct partition {
 /** An empty partition of n ids (1 <= n < 2^32). @return 0 or -OHEM_NOMEM. */
 int partition_init(struct partition *p, uint32_t n);
 void partition_deinit(struct partition *p);
+
+/** Take every id out of its bucket. */
+void partition_clear(struct partition *p);
+
+/** Become what `from` is: its ids keep their buckets and their places in the bags, the further ones
+ *  are in none. `p` is empty, and p->n >= from->n. */
+void partition_copy(struct partition *p, const struct partition *from);
 
 /** The bucket of a score: 0 for zero, negative and tiny ones, 255 for huge ones. Finite only. */
 static inline unsigned partition_bucket_of(float score)

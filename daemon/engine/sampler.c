@@ -161,23 +161,34 @@ static unsigned find_bucket(const struct sampler *s, const struct partition *p, 
     return bucket;
 }
 
-/* What one chance draws: a bucket, and where in its bag. */
+/* What one chance draws: a bucket, and an id of it. In free order that is whoever has a place in
+ * its bag, which is not looked at yet; in strict order it is known at once. */
 struct hit {
     unsigned bucket;
-    const uint32_t *cell;
+    uint32_t id;          /* in strict order */
+    const uint32_t *cell; /* in free order, else NULL */
 };
 
-static struct hit hit_in(const struct partition *p, unsigned bucket, uint64_t chance)
+static inline struct hit hit_in(const struct hardness *h, unsigned bucket, uint64_t chance)
 {
-    uint32_t index = (uint32_t)rng_below(chance, p->buckets[bucket].count);
+    uint32_t index = (uint32_t)rng_below(chance, h->partition.buckets[bucket].count);
 
-    return (struct hit){.bucket = bucket, .cell = partition_cell(p, bucket, index)};
+    if (h->ordered != NULL)
+        return (struct hit){.bucket = bucket, .id = ordered_at(h->ordered, bucket, index)};
+    return (struct hit){.bucket = bucket, .cell = partition_cell(&h->partition, bucket, index)};
 }
 
-static struct hit draw_hard(const struct sampler *s, const struct partition *p, double total,
+static inline uint32_t hit_id(const struct hit *hit)
+{
+    return hit->cell != NULL ? *hit->cell : hit->id;
+}
+
+static struct hit draw_hard(const struct sampler *s, const struct hardness *h, double total,
                             struct rng_pair chance)
 {
-    return hit_in(p, find_bucket(s, p, rng_unit(chance.first) * total), chance.second);
+    unsigned bucket = find_bucket(s, &h->partition, rng_unit(chance.first) * total);
+
+    return hit_in(h, bucket, chance.second);
 }
 
 /* ---- the slots ---------------------------------------------------------------------------------
@@ -194,25 +205,25 @@ static uint32_t plan_coverage(struct sampler *s, uint32_t k, double bias_share)
 
 /* Put a hard slot's first hit that is new in the batch before the `filled` at the back.
  * @return whether there was one before the redraws ran out */
-static bool fill_slot(struct sampler *s, const struct partition *p, double total, uint64_t step,
+static bool fill_slot(struct sampler *s, const struct hardness *h, double total, uint64_t step,
                       uint32_t slot, struct hit hit, uint32_t filled, struct sampler_batch *out)
 {
     uint32_t place = out->count - 1 - filled;
 
-    for (uint32_t redraw = 0; s->policy.unique && !seen_add(s, *hit.cell); redraw++) {
+    for (uint32_t redraw = 0; s->policy.unique && !seen_add(s, hit_id(&hit)); redraw++) {
         out->redraw_count++;
         if (redraw == s->policy.redraws)
             return false;
-        hit = draw_hard(s, p, total, rng_at(s->rng, step, slot, redraw + 1));
+        hit = draw_hard(s, h, total, rng_at(s->rng, step, slot, redraw + 1));
     }
-    out->ids[place] = *hit.cell;
+    out->ids[place] = hit_id(&hit);
     s->buckets[place] = (uint16_t)hit.bucket;
     return true;
 }
 
 /* The first hits of so many slots. One thing at a time: what a slot needs does not wait for what
  * another does, and short loops overlap. */
-static void draw_block(const struct sampler *s, const struct partition *p, double total,
+static void draw_block(const struct sampler *s, const struct hardness *h, double total,
                        uint64_t step, uint32_t slot, uint32_t count, struct hit *hits)
 {
     struct rng_pair chances[DRAW_BLOCK];
@@ -221,15 +232,15 @@ static void draw_block(const struct sampler *s, const struct partition *p, doubl
     for (uint32_t i = 0; i < count; i++)
         chances[i] = rng_at(s->rng, step, slot + i, 0);
     for (uint32_t i = 0; i < count; i++)
-        buckets[i] = find_bucket(s, p, rng_unit(chances[i].first) * total);
+        buckets[i] = find_bucket(s, &h->partition, rng_unit(chances[i].first) * total);
     for (uint32_t i = 0; i < count; i++) {
-        hits[i] = hit_in(p, buckets[i], chances[i].second);
-        __builtin_prefetch(hits[i].cell);
+        hits[i] = hit_in(h, buckets[i], chances[i].second);
+        __builtin_prefetch(hits[i].cell); /* of NULL: no effect */
     }
 }
 
 /* Hard slots, from the back. @return how many were filled; redraws ran out for the others. */
-static uint32_t fill_hard(struct sampler *s, const struct partition *p, double total, uint64_t step,
+static uint32_t fill_hard(struct sampler *s, const struct hardness *h, double total, uint64_t step,
                           uint32_t planned_coverage, struct sampler_batch *out)
 {
     struct hit hits[DRAW_BLOCK];
@@ -237,9 +248,9 @@ static uint32_t fill_hard(struct sampler *s, const struct partition *p, double t
 
     for (uint32_t slot = planned_coverage; slot < out->count; slot += block) {
         block = out->count - slot < DRAW_BLOCK ? out->count - slot : DRAW_BLOCK;
-        draw_block(s, p, total, step, slot, block, hits);
+        draw_block(s, h, total, step, slot, block, hits);
         for (uint32_t i = 0; i < block; i++)
-            filled += fill_slot(s, p, total, step, slot + i, hits[i], filled, out);
+            filled += fill_slot(s, h, total, step, slot + i, hits[i], filled, out);
     }
     return filled;
 }
@@ -366,7 +377,7 @@ void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *
     out->redraw_count = out->fallback_count = 0;
     fill_coverage(s, h, c, planned, out);
     if (planned < out->count)
-        fill_rest(s, c, fill_hard(s, &h->partition, total, step, planned, out), out);
+        fill_rest(s, c, fill_hard(s, h, total, step, planned, out), out);
     if (total > 0) {
         look_up_buckets(s, h, out);
         ship_probabilities(s, h->n, total, (double)planned / out->count, out);

@@ -2,7 +2,7 @@
  *
  * A batch of K has C coverage slots (the epoch's permutation) and K - C hard ones, drawn with
  * q proportional to count(b) * weight(b) over the buckets of the partition. Pure: the draw is a
- * function of (seed, job, step), the policy, the scores and the coverage position.
+ * function of (seed, job, step), the policy, what hardness holds and the coverage position.
  */
 #ifndef OHEM_SAMPLER_H
 #define OHEM_SAMPLER_H
@@ -81,6 +81,8 @@ double sampler_bias_share(const struct sampler_policy *policy, double epoch);
  * before redraws, q frozen at the draw; q_i = 0 without a score.
  *   w_i = (N * p_i)^-beta, normalised over the batch to mean 1, max 1, or not (PER: Schaul et al.,
  *   ICLR 2016, section 3.4).
+ * Where h is ordered (strict order), the batch is a function of the scores, coverage's state, the
+ * carry, the policy and (seed, job, step); else also of the order in the partition's bags.
  * Needs coverage_ready() and 1 <= K <= min(N, batch_size_max).
  */
 void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *c, uint64_t step,

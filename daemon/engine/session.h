@@ -11,6 +11,13 @@
 
 struct job;
 
+/* A batch that the session says it holds, handed out by an earlier life and not known any more. */
+struct session_claim {
+    struct token token;
+    uint64_t lsn;   /* what its report was answered; 0: not reported in this life */
+    uint32_t flags; /* likewise */
+};
+
 struct session {
     struct session_key key;
     uint64_t number; /* in logs and status, from 1 */
@@ -31,6 +38,15 @@ struct session {
     bool hungry;               /* stands in the engine's queue of those to be served */
     bool unreachable;          /* the last send failed; nothing is drawn for it until it is heard */
     uint64_t reports, batches; /* totals for status */
+    struct session_claim claims[MESSAGE_CREDIT_MAX];
+    uint32_t claim_count;
+    uint64_t retry_seq;    /* its report that came before its turn: later ones wait; 0: none */
+    uint64_t reported_seq; /* the highest of its reports that was taken */
+    uint64_t applied_seq;  /* of its reports, up to this one all are applied */
+    uint64_t captured_seq; /* likewise, when the job was captured last */
+    uint64_t durable_seq;  /* likewise, and on disk; without a disk 0 */
+    uint64_t sync_seq;     /* it waits to be told that this one is durable; 0: it does not */
+    bool saved, dirty;     /* it has a row; the row is not as the session is */
     TAILQ_ENTRY(session) of_job, hungry_queue;
 };
 

@@ -67,8 +67,8 @@ def hello(endpoint, batch_size=4, job="default", credit=1):
     client.setsockopt(zmq.RCVTIMEO, 1000 * DEADLINE_SECONDS)
     client.connect(endpoint)
     key = secrets.token_bytes(16)
-    header = [HELLO, 0, 2, key, job, 0, batch_size, credit, "test_daemon", 0, 0]
-    client.send_multipart([msgpack.packb(header, use_bin_type=True), b""])
+    header = [HELLO, 0, 3, key, job, 0, batch_size, credit, "test_daemon", 0, 0, 0]
+    client.send_multipart([msgpack.packb(header, use_bin_type=True), b"", b""])
     return client, key
 
 
@@ -255,7 +255,7 @@ def the_sockets_of_a_killed_daemon_are_taken_over():
 def help_names_every_option_and_the_exit_codes():
     code, out, error = run("--help")
     assert code == 0 and error == "" and all(len(line) <= 100 for line in out.splitlines())
-    for option in ("dataset", "config", "listen", "status", "log-level", "check-config",
+    for option in ("dataset", "config", "listen", "status", "state", "fresh", "log-level", "check-config",
                    "print-config", "help", "help-config", "version"):
         assert f"  --{option} " in out, option
     assert "Exit codes" in out and "$RUNTIME_DIRECTORY" in out

@@ -30,7 +30,7 @@ HOSTILE_LOSS = 1e6  # would be seen in any score
 REPORTS_AFTER = 50  # the honest trainer's, once the attack is over
 IN_FLIGHT = 200  # messages sent before their answers are read: below the high-water marks
 KEY, TOKEN = bytes(range(16)), bytes(16)
-BY_CLIENT = ("HELLO", "CREDIT", "LOSS", "PING", "BYE", "READY")
+BY_CLIENT = ("HELLO", "CREDIT", "LOSS", "PING", "BYE", "READY", "SYNC")
 NOBODY = 65534  # a user who owns nothing
 SILENT_SECONDS = 5  # after which the share socket hangs up on who shows no cookie
 
@@ -164,8 +164,9 @@ def message(name, **changes):
     """A message that would be good if it came from a session that held the batch TOKEN."""
     fields = {"major": wire.MAJOR, "minor": wire.MINOR, "key": KEY, "job": "default", "rank": 1,
               "batch_size": K, "credit": 1, "agent": "a", "layout": wire.SCATTERED,
-              "ways": INLINE_ONLY, "held": [TOKEN], "token": TOKEN, "seq": 1, "count": K,
-              "losses": [HOSTILE_LOSS] * K, "nonce": 1, "text": "text", "way": wire.INLINE,
+              "ways": INLINE_ONLY, "memory": 0, "held": [TOKEN], "kept": [], "token": TOKEN,
+              "seq": 1, "count": K, "ids.count": 0, "losses": [HOSTILE_LOSS] * K, "ids": [],
+              "nonce": 1, "text": "text", "way": wire.INLINE,
               **changes}
     return wire.encode(name, **fields)
 
@@ -204,7 +205,8 @@ def every_prefix_of_each_message_is_refused():
             assert {fields["about"] for fields in answers} == {0}, "unreadable"
             if len(frames) > 1:
                 vector = wire.BY_NAME[name].vectors[0].name
-                cuts = [[frames[0], frames[1][:size]] for size in range(1, len(frames[1]))]
+                cuts = [[frames[0], frames[1][:size], *frames[2:]]
+                        for size in range(1, len(frames[1]))]
                 cuts.append(frames[:1])
                 expect(attacker, [(cut, "MALFORMED", name, vector) for cut in cuts])
         assert daemon.get("/v1/health")["sessions"] == 1
@@ -233,7 +235,7 @@ def thousands_of_messages_with_a_few_bits_turned_change_nothing():
         frames = [bytearray(frame) for frame in message(chance.choice(["CREDIT", "LOSS", "PING",
                                                                            "READY"]))]
         for _ in range(chance.randint(1, 4)):
-            frame = chance.choice(frames)
+            frame = chance.choice([frame for frame in frames if frame])
             frame[chance.randrange(len(frame))] ^= 1 << chance.randrange(8)
         messages.append(frames)
     with attacked() as (daemon, _), Wire(daemon.listen) as attacker:
@@ -307,7 +309,7 @@ def counts_that_are_not_those_of_the_frame_are_refused():
         token = attacker.take().token
 
         def loss(count, there):
-            return [wire.header(5, attacker.key, token, 1, count), bytes(there)]
+            return [wire.header(5, attacker.key, token, 1, count, 0), bytes(there), b""]
 
         expect(attacker.wire, [
             (loss(0, 0), "MALFORMED", "LOSS", "count"),
@@ -345,7 +347,7 @@ def frames_over_the_limit_are_refused_and_far_over_it_the_connection_drops():
         ping, over = message("PING"), str(most + 1)
         expect(attacker, [(ping + [bytes(most)], "NO_SESSION", "PING", ""),
                           (ping + [bytes(most + 1)], "TOO_LARGE", "PING", over),
-                          ([message("LOSS")[0], bytes(most + 1)], "TOO_LARGE", "LOSS", over)])
+                          ([message("LOSS")[0], bytes(most + 1), b""], "TOO_LARGE", "LOSS", over)])
         allowed = wire.MESSAGE_TRANSPORT_BYTES_MAX
         for frames in ([bytes(allowed)], ping + [bytes(allowed)] * 3):
             fields, = errors(attacker, [frames])
@@ -381,7 +383,8 @@ def tokens_that_are_forged_or_anothers_are_refused():
                     assert fields["token"] == token and fields["about"] == number_of(name)
         # nor does HELLO that says to hold it give it to a thief, and its owner still has it
         thief.wire.send("HELLO", major=wire.MAJOR, minor=wire.MINOR, key=thief.key,
-                        held=[batch.token, mine.token], **thief.wishes)
+                        held=[batch.token, mine.token], kept=[],
+                        memory=thief.welcome["memory"], **thief.wishes)
         thief.wait_for("WELCOME")
         expect(thief.wire,
                [(message("LOSS", key=thief.key, token=batch.token), "FOREIGN", "LOSS", "")])

@@ -186,8 +186,9 @@ def a_report_said_again_gets_the_same_answer_and_other_losses_a_conflict():
         assert counted["reports_applied"] == 1 and counted["reports_repeated"] == 2
         assert counted["reports_refused_conflict"] == 1
         client.release(batch)
-        gone = refusal_of(client.report, batch, losses)
-        assert gone.code == "TOKEN", "CREDIT: the daemon forgets the batch"
+        gone = client.report(batch, losses)
+        assert gone["flags"] == wire.REPEATED | wire.FORGOTTEN, "CREDIT: its answer is not kept"
+        assert gone["kept.count"] == 0
 
 
 @case
@@ -405,7 +406,7 @@ def a_session_that_is_silent_too_long_is_forgotten():
         wait_for(lambda: job_of(daemon)["session_count"] == 0, "it is forgotten")
         assert refusal_of(client.report, batch, [1.0] * K).code == "NO_SESSION"
         client.hello()
-        assert client.welcome["session"] == 2 and not client.batches
+        assert client.welcome["session"] == 2
         client.wire.close()
 
 
@@ -422,7 +423,7 @@ def sigterm_says_bye_serves_the_reports_and_ends_with_0():
             assert trainer.wait_for("BYE")["key"] == trainer.key
         with Wire(daemon.listen) as newcomer:
             newcomer.send("HELLO", major=wire.MAJOR, minor=wire.MINOR, key=bytes(16), held=[],
-                          **client.wishes)
+                          kept=[], memory=0, **client.wishes)
             name, fields = newcomer.receive()
             assert name == "ERROR" and wire.ERRORS[fields["code"]] == "DRAINING"
         client.hello()  # a known session may
@@ -457,9 +458,10 @@ def hello_with(connection, extra=(), frames=(), **changes):
     """HELLO with some fields changed. @return the answer: (name, fields)"""
     fields = {"major": wire.MAJOR, "minor": wire.MINOR, "key": os.urandom(16), "job": "default",
               "rank": 0, "batch_size": K, "credit": 1, "agent": "", "layout": wire.SCATTERED,
-              "ways": 1, "held": [], **changes}
+              "ways": 1, "memory": 0, "held": [], **changes}
     values = [fields[field.name] for field in wire.BY_NAME["HELLO"].fields]
-    connection.send_frames([wire.header(1, *values, *extra), b"".join(fields["held"]), *frames])
+    connection.send_frames([wire.header(1, *values, *extra), b"".join(fields["held"]), b"",
+                            *frames])
     return connection.receive()
 
 
@@ -473,8 +475,8 @@ def a_newer_minor_with_more_fields_and_frames_is_accepted():
             assert (fields["major"], fields["minor"]) == (wire.MAJOR, wire.MINOR)
         with Client(daemon.listen, batch_size=K, credit=1) as client:
             batch = client.take()
-            header = wire.header(5, client.key, batch.token, 1, K, "more", None)
-            client.wire.send_frames([header, np.ones(K, "<f4").tobytes(), b"more"])
+            header = wire.header(5, client.key, batch.token, 1, K, 0, "more", None)
+            client.wire.send_frames([header, np.ones(K, "<f4").tobytes(), b"", b"more"])
             assert client.wait_for("SELECTION")["kept.count"] == K // 2
             # not even UTF-8: what is ignored is not looked at
             client.wire.send_frames([b"\x94\x07\xc4\x10" + client.key + b"\x2a\xa2\xff\xfe"])

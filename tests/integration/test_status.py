@@ -29,7 +29,7 @@ class Trainer:
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.RCVTIMEO, 1000 * DEADLINE_SECONDS)
         self.socket.connect(daemon.listen)
-        self.send([HELLO, 0, 2, self.key, job, 3, batch_size, 2, agent, 0, 0], b"")
+        self.send([HELLO, 0, 3, self.key, job, 3, batch_size, 2, agent, 0, 0, 0], b"", b"")
 
     def send(self, header, *vectors):
         self.socket.send_multipart([msgpack.packb(header, use_bin_type=True), *vectors])
@@ -59,8 +59,8 @@ class Trainer:
 
     def report(self, token, losses):
         self.seq += 1
-        self.send([LOSS, self.key, token, self.seq, len(losses)],
-                  struct.pack(f"<{len(losses)}f", *losses))
+        self.send([LOSS, self.key, token, self.seq, len(losses), 0],
+                  struct.pack(f"<{len(losses)}f", *losses), b"")
         self.receive(SELECTION)
         self.send([CREDIT, self.key, token])
 

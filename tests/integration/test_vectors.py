@@ -52,7 +52,7 @@ def stated(lines):
         words = texts.pop(vector.name).split()
         if vector.name == "payload":
             fields[vector.name] = bytes.fromhex("".join(words))
-        elif vector.name == "held":
+        elif vector.dtype == "V16":
             fields[vector.name] = [token(pair) for pair in zip(words[::2], words[1::2])]
         else:
             number = int if "u" in vector.dtype else float
@@ -112,7 +112,7 @@ def every_hostile_vector_is_refused_for_its_reason():
         else:
             raise AssertionError(f"{name} was read: {what}")
         count += 1
-    assert count >= 125
+    assert count >= 140
 
 
 @case
@@ -126,7 +126,7 @@ def no_prefix_of_a_valid_message_is_read():
                 except wire.Refused:
                     continue
                 # a HELLO that holds less is a HELLO, and only its BATCH says how long a PART is
-                assert (name, number, size) == ("hello", 1, 0) or \
+                assert (what[0], size % wire.KEY_BYTES) == ("HELLO", 0) and number > 0 or \
                     (what[0], number) == ("PART", 1), f"{name} {number} {size}: {what}"
         # nor one whose last frame is missing
         if len(frames) > 1:
@@ -143,8 +143,8 @@ def the_examples_of_the_document_are_vectors():
         text = file.read()
     shown, frames = [], []
     for line in text.splitlines() + [""]:
-        if re.match("    frame [0-9]  [0-9a-f]{2} ", line):
-            frames.append(line.split(maxsplit=2)[2])
+        if re.match("    frame [0-9](  [0-9a-f]{2} |$)", line):
+            frames.append(line[len("    frame 0"):])
         elif frames and line.startswith("             "):
             frames[-1] += line
         elif frames and not line.startswith("    "):

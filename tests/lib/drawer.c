@@ -44,6 +44,16 @@ void drawer_close(struct drawer *d)
     hardness_deinit(&d->hardness);
 }
 
+void drawer_order(struct drawer *d)
+{
+    uint32_t n = d->hardness.n;
+    int rc;
+
+    hardness_deinit(&d->hardness);
+    rc = hardness_init_ordered(&d->hardness, n, 0.5f);
+    assert(rc == 0);
+}
+
 void drawer_restart(struct drawer *d, uint64_t seed, const char *job)
 {
     struct sampler_policy policy = d->sampler.policy;

@@ -21,6 +21,9 @@ void drawer_open(struct drawer *d, uint32_t n, uint32_t k, const struct sampler_
                  uint64_t seed);
 void drawer_close(struct drawer *d);
 
+/** Strict order from now on; forgets the scores. */
+void drawer_order(struct drawer *d);
+
 /** Begin again under another seed and job: step 0, first epoch. The scores stay. */
 void drawer_restart(struct drawer *d, uint64_t seed, const char *job);
 

@@ -183,7 +183,8 @@ void ledger_tick(struct ledger *l, uint64_t now_ms)
         struct ledger_lease *b = &l->leases[i];
 
         if (b->state == LEDGER_OPEN && b->end_ms <= now_ms) {
-            b->state = LEDGER_RETURNED;
+            b->state = b->resend ? LEDGER_GONE : LEDGER_RETURNED;
+            b->resend = false;
             b->end_ms += l->late_ms;
             coverage_back(l, b);
         }

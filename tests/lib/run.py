@@ -23,7 +23,8 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 SKIPPED = 77
 PURE = ("unit", "property")
 VALGRIND = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite",
-            "--errors-for-leak-kinds=definite"]
+            "--errors-for-leak-kinds=definite",
+            f"--suppressions={os.path.dirname(os.path.abspath(__file__))}/valgrind.supp"]
 
 # (part, flavour, kinds, wrapper, deadline in seconds, big cases too)
 PLAN = [

@@ -1,8 +1,8 @@
 """second_client.py - a small complete client of ohemd, written from proto/PROTOCOL.md alone.
 
 Shares nothing with libohem, so that the document is tested and not only our reading of it. It
-keeps the rules of a session (section 6): what it holds, what has no answer yet, what to do after a
-HELLO.
+keeps the rules of a session (section 6): what it holds, what has no answer yet, which reports are not
+durable yet, what to do after a HELLO.
 
     with Client(daemon.listen, batch_size=10, credit=2, layout=wire.PACKED, ways=7) as client:
         batch = client.take()
@@ -83,8 +83,9 @@ class Batch:
         self.step = int.from_bytes(self.token[:8], "little")
         self.ids = [int(i) for i in fields["ids"]]
         self.places = wire.places(fields)
+        self.boot = None  # of the daemon that handed it out
         self.records = None  # set when it is handed to the trainer
-        self.seq, self.losses, self.selection = 0, None, None
+        self.seq, self.losses, self.selection, self.is_released = 0, None, None, False
         self.block, self.parts, self.missing = fields["payload"], 0, set()
         if fields["parts"]:
             self.block = bytearray(fields["bytes"])
@@ -143,6 +144,9 @@ class Client:
         self.mapping, self.not_shared = None, None  # what is mapped, and why the last fetch failed
         self.batches = {}  # by token: received and not released
         self.fresh = deque()  # of those, not yet given to the trainer
+        self.kept = {}  # by token, in the order of seq: reported, and not known to be durable
+        self.again = set()  # tokens whose CREDIT was sent again: it may be refused
+        self.refused = []  # errors about reports of batches that were released before
         self.connect()
 
     def connect(self):
@@ -154,19 +158,37 @@ class Client:
 
     def hello(self):
         held = [token for token, batch in self.batches.items() if batch.is_whole]
+        kept = [token for token, batch in self.kept.items() if batch.is_released]
         self.wire.send("HELLO", major=wire.MAJOR, minor=wire.MINOR, key=self.key, held=held,
+                       kept=kept, memory=self.welcome["memory"] if self.welcome else 0,
                        **self.wishes)
         before, self.welcome = self.welcome, self.wait_for("WELCOME")
         assert self.welcome["major"] == wire.MAJOR
         assert self.welcome["layout"] == self.wishes["layout"]
-        if before and any(before[name] != self.welcome[name] for name in ("boot", "session")):
-            self.batches.clear()  # another daemon, or a session forgotten: it knows none of these
+        if before and before["memory"] != self.welcome["memory"]:
+            self.batches.clear()  # it knows none of these
             self.fresh.clear()
+            self.kept.clear()
+        if before and any(before[name] != self.welcome[name] for name in ("boot", "session")):
             self._leave()
         self._take_offer()
-        for batch in sorted(self.batches.values(), key=lambda batch: batch.seq):
-            if batch.losses is not None and batch.selection is None:
-                self._send_report(batch)
+        self._say_again()
+
+    def _say_again(self):
+        """Every report that the daemon may not have, or may lose, and CREDIT where it was given."""
+        self.again.clear()
+        for batch in list(self.kept.values()):
+            self._send_report(batch)
+            if batch.is_released:
+                self.again.add(batch.token)
+                self.wire.send("CREDIT", key=self.key, token=batch.token)
+
+    def _forget(self, durable_seq):
+        """What is durable need not be kept; with a daemon that keeps nothing, what is answered."""
+        for batch in list(self.kept.values()):
+            answered = batch.selection is not None and not self.welcome["durable"]
+            if batch.seq <= durable_seq or answered:
+                del self.kept[batch.token]
 
     def _leave(self):
         """The session uses its mapping no more; batches of it that somebody holds still can."""
@@ -229,11 +251,15 @@ class Client:
                 self._keep(fields)
             elif got == "PART":
                 self._keep_part(fields)
-            elif got == "SELECTION" and fields["token"] in self.batches:
-                self.batches[fields["token"]].selection = fields
+            elif got == "SELECTION":
+                self._keep_selection(fields)
+            elif got == "PONG":
+                self._forget(fields["durable_seq"])
+            elif got == "DURABLE":
+                self._forget(fields["seq"])
             elif got == "BYE":
                 self.is_draining = True
-            elif got == "ERROR" and "ERROR" not in names:
+            elif got == "ERROR" and not self._expects(fields) and "ERROR" not in names:
                 raise Refusal(fields)
             if got in names and matches(fields):
                 return fields
@@ -247,11 +273,32 @@ class Client:
         if old is not None and old.is_whole:
             return  # it came twice
         batch = Batch(fields, self.wishes["layout"], self.mapping)
+        batch.boot = self.welcome["boot"]
         self.batches[batch.token] = batch
         if old in self.fresh:  # what came of its parts before the connection broke is dropped
             self.fresh[self.fresh.index(old)] = batch
         else:
             self.fresh.append(batch)
+
+    def _keep_selection(self, fields):
+        token = fields["token"]
+        for batch in (self.batches.get(token), self.kept.get(token)):
+            if batch is not None and batch.selection is None:
+                batch.selection = fields
+        self._forget(fields["durable_seq"])
+
+    def _expects(self, error):
+        """An error about what was sent again for a batch that is released."""
+        code, about, token = wire.ERRORS.get(error["code"]), error["about"], error["token"]
+        if about == wire.BY_NAME["CREDIT"].number and code == "TOKEN":
+            return token in self.again
+        if about != wire.BY_NAME["LOSS"].number or code == "NO_SESSION":
+            return False
+        batch = self.kept.pop(token, None)
+        if batch is None or token not in self.again:
+            return False
+        self.refused.append(Refusal(error))
+        return True
 
     def _keep_part(self, fields):
         batch = self.batches.get(fields["token"])
@@ -274,11 +321,15 @@ class Client:
     def begin_report(self, batch, losses):
         self.seq += 1
         batch.seq, batch.losses, batch.selection = self.seq, losses, None
+        self.kept.pop(batch.token, None)
+        self.kept[batch.token] = batch
         self._send_report(batch)
 
     def _send_report(self, batch):
+        ids = batch.ids if batch.boot != self.welcome["boot"] else []
         self.wire.send("LOSS", key=self.key, token=batch.token, seq=batch.seq,
-                       count=len(batch.losses), losses=batch.losses)
+                       count=len(batch.losses), losses=batch.losses, ids=ids,
+                       **{"ids.count": len(ids)})
 
     def finish_report(self, batch):
         if batch.selection is None:
@@ -288,6 +339,7 @@ class Client:
 
     def release(self, batch):
         del self.batches[batch.token]
+        batch.is_released = True
         if batch in self.fresh:
             self.fresh.remove(batch)
         self.wire.send("CREDIT", key=self.key, token=batch.token)
@@ -297,6 +349,11 @@ class Client:
         self.nonce += 1
         self.wire.send("PING", key=self.key, nonce=self.nonce)
         return self.wait_for("PONG", lambda fields: fields["nonce"] == self.nonce)
+
+    def sync(self):
+        """Wait until every report is durable. @return the DURABLE"""
+        self.wire.send("SYNC", key=self.key, seq=self.seq)
+        return self.wait_for("DURABLE", lambda fields: fields["seq"] >= self.seq)
 
     def step(self, loss_of):
         """Take a batch, report `loss_of(id)` for each, release it. @return (batch, selection)"""

@@ -28,11 +28,12 @@ MESSAGE_AGENT_BYTES_MAX = 64
 MESSAGE_TEXT_BYTES_MAX = 480
 MESSAGE_SHARE_BYTES_MAX = 107
 MESSAGE_PARTS_MAX = 128
+MESSAGE_KEPT_MAX = 65536
 MESSAGE_WAY_MAX = 2
 MESSAGE_WAYS_MAX = 7
 MESSAGE_RECORDS_MAX = 2
 
-MAJOR, MINOR = 0, 2
+MAJOR, MINOR = 0, 3
 KEY_BYTES = 16
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -42,7 +43,8 @@ ERRORS = {
     22: "TOO_LARGE", 23: "NO_JOB", 24: "NO_SESSION", 25: "LIMIT", 26: "DRAINING", 40: "TOKEN",
     41: "FOREIGN", 42: "COUNT", 43: "CONFLICT", 44: "EXPIRED",
 }
-LATE, REPEATED = 1, 2  # SELECTION's flags
+LATE, REPEATED, FORGOTTEN, SUPERSEDED = 1, 2, 4, 8  # SELECTION's flags
+TOKENS_MAX = {"held": MESSAGE_CREDIT_MAX, "kept": MESSAGE_KEPT_MAX}  # of HELLO's vectors
 SCATTERED, PACKED, ALIGNED64 = 0, 1, 2  # layouts
 ALIGNMENT = 64
 INLINE, SHM, MAP = 0, 1, 2  # ways, and as a set: a sum of 1 << way
@@ -100,15 +102,16 @@ MESSAGES = [
             [u32("major"), u32("minor"), KEY, JOB, u32("rank", named=MESSAGE_RANK_MAX),
              u32("batch_size", named=MESSAGE_BATCH_SIZE_MAX),
              u32("credit", named=MESSAGE_CREDIT_MAX),
-             text("agent", MESSAGE_AGENT_BYTES_MAX), LAYOUT, u32("ways", named=MESSAGE_WAYS_MAX)],
-            [Vector("held", "V16", None)]),
+             text("agent", MESSAGE_AGENT_BYTES_MAX), LAYOUT, u32("ways", named=MESSAGE_WAYS_MAX),
+             u64("memory")],
+            [Vector("held", "V16", None), Vector("kept", "V16", None)]),
     Message(2, "WELCOME",
             [u32("major"), u32("minor"), u64("boot"), u64("session"), JOB,
              u64("instance_count", least=1), u64("record_bytes"), u64("record_bytes_max"),
              u64("generation"), u32("batch_size", least=1, named=MESSAGE_BATCH_SIZE_MAX),
              u32("credit", least=1, named=MESSAGE_CREDIT_MAX), u64("lease_ms"), LAYOUT, WAY,
              text("share", MESSAGE_SHARE_BYTES_MAX), bin16("cookie"),
-             text("fields", MESSAGE_TEXT_BYTES_MAX)], []),
+             text("fields", MESSAGE_TEXT_BYTES_MAX), u64("memory"), u32("durable", most=1)], []),
     Message(3, "CREDIT", [KEY, TOKEN], []),
     Message(4, "BATCH",
             [TOKEN, u64("epoch"), COUNT, u32("coverage_count", named=MESSAGE_BATCH_SIZE_MAX),
@@ -119,22 +122,26 @@ MESSAGES = [
              Vector("weights", "<f4", "count"), Vector("offsets", "<u8", "count"),
              Vector("sizes", "<u4", "count"), Vector("payload", None, None)]),
     Message(5, "LOSS",
-            [KEY, TOKEN, u64("seq", least=1), COUNT], [Vector("losses", "<f4", "count")]),
+            [KEY, TOKEN, u64("seq", least=1), COUNT,
+             u32("ids.count", named=MESSAGE_BATCH_SIZE_MAX)],
+            [Vector("losses", "<f4", "count"), Vector("ids", "<u8", "ids.count")]),
     Message(6, "SELECTION",
             [TOKEN, u64("seq"), u64("lsn"), u32("flags"),
              u32("nonfinite_count", named=MESSAGE_BATCH_SIZE_MAX),
              u32("all.count", named=MESSAGE_BATCH_SIZE_MAX), f32("all.mean"), f32("all.min"),
              f32("all.max"), u32("kept.count", named=MESSAGE_BATCH_SIZE_MAX), f32("kept.mean"),
-             f32("kept.min"), f32("kept.max")],
+             f32("kept.min"), f32("kept.max"), u64("durable_seq")],
             [Vector("indices", "<u4", "kept.count"), Vector("weights", "<f4", "kept.count")]),
     Message(7, "PING", [KEY, u64("nonce")], []),
-    Message(8, "PONG", [u64("nonce"), u64("boot")], []),
+    Message(8, "PONG", [u64("nonce"), u64("boot"), u64("durable_seq")], []),
     Message(9, "BYE", [KEY, TEXT], []),
     Message(10, "ERROR", [u32("code", least=1, most=2**31 - 1), u32("about"), TOKEN, TEXT], []),
     Message(11, "READY", [KEY, WAY], []),
     Message(12, "PART",
             [TOKEN, u64("begin"), u32("first", named=MESSAGE_BATCH_SIZE_MAX - 1), COUNT],
             [Vector("payload", None, None)]),
+    Message(13, "SYNC", [KEY, u64("seq")], []),
+    Message(14, "DURABLE", [u64("seq")], []),
 ]
 BY_NAME = {message.name: message for message in MESSAGES}
 BY_NUMBER = {message.number: message for message in MESSAGES}
@@ -154,7 +161,7 @@ def encode(name, **fields):
     frames = [header(message.number, *[fields[field.name] for field in message.fields])]
     for vector in message.vectors:
         value = fields[vector.name]
-        if vector.name == "held":
+        if vector.dtype == "V16":
             value = b"".join(value)
         is_bytes = vector.dtype in (None, "V16")
         frames.append(value if is_bytes else np.asarray(value, vector.dtype).tobytes())
@@ -165,7 +172,7 @@ def encode(name, **fields):
 
 
 def decode(frames):
-    """@return (name, fields): the vectors, too, as NumPy arrays, and held as a list"""
+    """@return (name, fields): the vectors, too, as NumPy arrays, and tokens as a list"""
     if len(frames) > MESSAGE_FRAMES_MAX:
         raise Refused("TOO_LARGE", None, f"{len(frames)} frames")
     elements = _elements(frames[0])
@@ -281,7 +288,7 @@ def _read_vectors(message, fields, frames):
         if vector.dtype is None:
             fields[vector.name] = frame
         elif vector.dtype == "V16":
-            fields[vector.name] = _tokens(message, frame)
+            fields[vector.name] = _tokens(message, vector.name, frame)
         else:
             count, dtype = fields[vector.count], np.dtype(vector.dtype)
             if len(frame) != count * dtype.itemsize:
@@ -290,11 +297,11 @@ def _read_vectors(message, fields, frames):
             fields[vector.name] = np.frombuffer(frame, dtype)
 
 
-def _tokens(message, frame):
+def _tokens(message, name, frame):
     if len(frame) % KEY_BYTES != 0:
-        raise Refused("MALFORMED", message.name, f"held has {len(frame)} bytes")
-    if len(frame) > MESSAGE_CREDIT_MAX * KEY_BYTES:
-        raise Refused("TOO_LARGE", message.name, f"held has {len(frame)} bytes")
+        raise Refused("MALFORMED", message.name, f"{name} has {len(frame)} bytes")
+    if len(frame) > TOKENS_MAX[name] * KEY_BYTES:
+        raise Refused("TOO_LARGE", message.name, f"{name} has {len(frame)} bytes")
     return [frame[i:i + KEY_BYTES] for i in range(0, len(frame), KEY_BYTES)]
 
 
@@ -344,4 +351,10 @@ def _check_selection(fields):
         raise Refused("MALFORMED", "SELECTION", "an index beyond the batch")
 
 
-CHECKS = {"BATCH": _check_batch, "SELECTION": _check_selection}
+def _check_loss(fields):
+    if fields["ids.count"] not in (0, fields["count"]):
+        raise Refused("MALFORMED", "LOSS",
+                      f"{fields['ids.count']} ids for {fields['count']} losses")
+
+
+CHECKS = {"BATCH": _check_batch, "LOSS": _check_loss, "SELECTION": _check_selection}

@@ -181,6 +181,15 @@ static void put_stats(FILE *f, const char *name, const struct loss_stats *s)
                   s->count, name, (double)s->mean, name, (double)s->min, name, (double)s->max);
 }
 
+static void put_tokens(FILE *f, const char *name, struct vector v)
+{
+    (void)fprintf(f, "%s", name);
+    for (size_t i = 0; i < v.count; i++)
+        (void)fprintf(f, " %" PRIu64 " %016" PRIx64, vector_token(v, i).step,
+                      vector_token(v, i).tag);
+    (void)fprintf(f, "\n");
+}
+
 static void put_hello(FILE *f, const struct message_hello *m)
 {
     (void)fprintf(f, "major %" PRIu32 "\nminor %" PRIu32 "\n", m->major, m->minor);
@@ -189,11 +198,10 @@ static void put_hello(FILE *f, const struct message_hello *m)
     (void)fprintf(f, "rank %" PRIu32 "\nbatch_size %" PRIu32 "\ncredit %" PRIu32 "\n", m->rank,
                   m->batch_size, m->credit);
     put_text(f, "agent", m->agent);
-    (void)fprintf(f, "layout %" PRIu32 "\nways %" PRIu32 "\nheld", m->layout, m->ways);
-    for (size_t i = 0; i < m->held.count; i++)
-        (void)fprintf(f, " %" PRIu64 " %016" PRIx64, vector_token(m->held, i).step,
-                      vector_token(m->held, i).tag);
-    (void)fprintf(f, "\n");
+    (void)fprintf(f, "layout %" PRIu32 "\nways %" PRIu32 "\nmemory %" PRIu64 "\n", m->layout,
+                  m->ways, m->memory);
+    put_tokens(f, "held", m->held);
+    put_tokens(f, "kept", m->kept);
 }
 
 static void put_welcome(FILE *f, const struct message_welcome *m)
@@ -211,6 +219,7 @@ static void put_welcome(FILE *f, const struct message_welcome *m)
     put_text(f, "share", m->share);
     put_binary(f, "cookie", &m->cookie);
     put_text(f, "fields", m->fields);
+    (void)fprintf(f, "memory %" PRIu64 "\ndurable %" PRIu32 "\n", m->memory, m->durable);
 }
 
 static void put_batch(FILE *f, const struct message_batch *m)
@@ -234,8 +243,10 @@ static void put_loss(FILE *f, const struct message_loss *m)
 {
     put_key(f, &m->key);
     put_token(f, m->token);
-    (void)fprintf(f, "seq %" PRIu64 "\ncount %zu\n", m->seq, m->losses.count);
+    (void)fprintf(f, "seq %" PRIu64 "\ncount %zu\nids.count %zu\n", m->seq, m->losses.count,
+                  m->ids.count);
     put_f32s(f, "losses", m->losses);
+    put_u64s(f, "ids", m->ids);
 }
 
 static void put_selection(FILE *f, const struct message_selection *m)
@@ -246,6 +257,7 @@ static void put_selection(FILE *f, const struct message_selection *m)
         m->seq, m->lsn, m->flags, m->nonfinite_count);
     put_stats(f, "all", &m->all);
     put_stats(f, "kept", &m->kept);
+    (void)fprintf(f, "durable_seq %" PRIu64 "\n", m->durable_seq);
     put_u32s(f, "indices", m->indices);
     put_f32s(f, "weights", m->weights);
 }
@@ -285,7 +297,8 @@ static void put_message(FILE *f, const struct message *m)
         (void)fprintf(f, "nonce %" PRIu64 "\n", m->ping.nonce);
         break;
     case MESSAGE_PONG:
-        (void)fprintf(f, "nonce %" PRIu64 "\nboot %" PRIu64 "\n", m->pong.nonce, m->pong.boot);
+        (void)fprintf(f, "nonce %" PRIu64 "\nboot %" PRIu64 "\ndurable_seq %" PRIu64 "\n",
+                      m->pong.nonce, m->pong.boot, m->pong.durable_seq);
         break;
     case MESSAGE_BYE:
         put_key(f, &m->bye.key);
@@ -302,6 +315,13 @@ static void put_message(FILE *f, const struct message *m)
         break;
     case MESSAGE_PART:
         put_part(f, &m->part);
+        break;
+    case MESSAGE_SYNC:
+        put_key(f, &m->sync.key);
+        (void)fprintf(f, "seq %" PRIu64 "\n", m->sync.seq);
+        break;
+    case MESSAGE_DURABLE:
+        (void)fprintf(f, "seq %" PRIu64 "\n", m->durable.seq);
         break;
     }
 }

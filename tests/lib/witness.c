@@ -70,6 +70,7 @@ void witness_hello(struct witness *w, struct player *p)
     if (s != NULL) {
         ledger_resume(&w->ledgers[s->job], number, held, t->held_count);
     } else {
+        trainer_drop_all(t); /* who went on with them would claim them: that is the simulation's */
         CHECK(w->seat_count + 1 < WITNESS_SEATS_MAX, "too many sessions for this test");
         number = ++w->seat_count;
         s = &w->seats[number];

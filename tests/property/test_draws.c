@@ -57,7 +57,7 @@ static void count_hard(struct drawer *d, uint32_t batches, uint64_t *counts)
     }
 }
 
-static void assert_hard_slots_follow(enum sampler_weight weight)
+static void assert_hard_slots_follow(enum sampler_weight weight, bool ordered)
 {
     static uint64_t counts[N_MAX];
     static double q[N_MAX];
@@ -69,6 +69,8 @@ static void assert_hard_slots_follow(enum sampler_weight weight)
             double p;
 
             drawer_open(&d, sizes[s], least(sizes[s], 8), &policy, a * 10 + s);
+            if (ordered)
+                drawer_order(&d);
             drawer_score_all(&d);
             drawer_q(&d, q);
             count_hard(&d, 20000, counts);
@@ -82,19 +84,27 @@ static void assert_hard_slots_follow(enum sampler_weight weight)
 static void hard_slots_are_drawn_in_proportion_to_score_to_the_alpha(void **state)
 {
     (void)state;
-    assert_hard_slots_follow(SAMPLER_HARD);
+    assert_hard_slots_follow(SAMPLER_HARD, false);
 }
 
 static void hard_slots_are_drawn_in_proportion_to_rank_to_the_minus_alpha(void **state)
 {
     (void)state;
-    assert_hard_slots_follow(SAMPLER_RANK);
+    assert_hard_slots_follow(SAMPLER_RANK, false);
 }
 
 static void hard_slots_are_drawn_uniformly_from_the_scored(void **state)
 {
     (void)state;
-    assert_hard_slots_follow(SAMPLER_UNIFORM);
+    assert_hard_slots_follow(SAMPLER_UNIFORM, false);
+}
+
+static void hard_slots_follow_every_weight_in_strict_order_too(void **state)
+{
+    (void)state;
+    assert_hard_slots_follow(SAMPLER_HARD, true);
+    assert_hard_slots_follow(SAMPLER_RANK, true);
+    assert_hard_slots_follow(SAMPLER_UNIFORM, true);
 }
 
 static void hard_slots_of_one_batch_are_independent(void **state)
@@ -346,6 +356,22 @@ static double big_fit(struct drawer *d, double *q, uint32_t batches)
     return stats_fit(counts, cells, BIG_CELLS);
 }
 
+static void big_hard_slots_follow_their_weights_at_n_2_to_the_25_in_strict_order_too(void **state)
+{
+    double *q = malloc(BIG_N * sizeof *q);
+    struct sampler_policy policy = policy_of(SAMPLER_HARD, 1, false);
+    struct drawer d;
+
+    (void)state;
+    assert_non_null(q);
+    drawer_open(&d, BIG_N, BIG_K, &policy, 0);
+    drawer_order(&d);
+    score_big(&d);
+    assert_true(big_fit(&d, q, 40) > STATS_P_MIN);
+    drawer_close(&d);
+    free(q);
+}
+
 static void big_hard_slots_follow_their_weights_at_n_2_to_the_25(void **state)
 {
     double *q = malloc(BIG_N * sizeof *q);
@@ -397,6 +423,7 @@ TEST_MAIN(TEST(the_chi_square_tail_is_that_of_the_tables),
           TEST(hard_slots_are_drawn_in_proportion_to_score_to_the_alpha),
           TEST(hard_slots_are_drawn_in_proportion_to_rank_to_the_minus_alpha),
           TEST(hard_slots_are_drawn_uniformly_from_the_scored),
+          TEST(hard_slots_follow_every_weight_in_strict_order_too),
           TEST(hard_slots_of_one_batch_are_independent),
           TEST(coverage_slots_hold_each_id_equally_often_over_seeds),
           TEST(the_shipped_p_is_the_measured_frequency_without_unique),
@@ -404,4 +431,5 @@ TEST_MAIN(TEST(the_chi_square_tail_is_that_of_the_tables),
           TEST(unique_frequencies_stay_within_the_stated_factor_of_p),
           TEST(a_slightly_wrong_weight_is_detected),
           TEST(big_hard_slots_follow_their_weights_at_n_2_to_the_25),
+          TEST(big_hard_slots_follow_their_weights_at_n_2_to_the_25_in_strict_order_too),
           TEST(big_coverage_is_exactly_once_per_epoch_at_n_2_to_the_25_with_the_bias_on))

@@ -4,6 +4,7 @@
  * through. A failed attempt says -OHEM_NOMEM, keeps no block, and leaves what there was as it was;
  * the same object is then used for the next attempt.
  */
+#include "../../client/kept.h"
 #include "../../daemon/engine/engine.h"
 #include "../../proto/codec.h"
 #include "../../proto/error.h"
@@ -104,6 +105,55 @@ static void hardness_init_survives(void **state)
     assert_true(fail_each(try_hardness, NULL, undo_hardness, &h) >= 3);
 }
 
+static int try_ordered_hardness(void *object)
+{
+    return hardness_init_ordered(object, 1000, 0.5f);
+}
+
+static void ordered_hardness_init_survives(void **state)
+{
+    struct hardness h;
+
+    (void)state;
+    assert_true(fail_each(try_ordered_hardness, NULL, undo_hardness, &h) >= 9);
+}
+
+static int try_growth(void *object)
+{
+    return hardness_grow(object, 100000);
+}
+
+static void check_scores(void *object)
+{
+    struct hardness *h = object;
+
+    assert_int_equal(h->partition.count, 500);
+    for (uint32_t id = 0; id < 1000; id++)
+        assert_true(hardness_story(h, id).score == (id < 500 ? (float)id : 0));
+}
+
+static void check_not_grown(void *object)
+{
+    struct hardness *h = object;
+
+    assert_int_equal(h->n, 1000);
+    check_scores(h);
+}
+
+/* What was grown is as many blocks as it was before. */
+static void hardness_grow_survives(void **state)
+{
+    struct hardness h;
+
+    (void)state;
+    assert_int_equal(try_ordered_hardness(&h), 0);
+    for (uint32_t id = 0; id < 500; id++)
+        hardness_report(&h, id, (float)id, 0);
+    assert_true(fail_each(try_growth, check_not_grown, check_scores, &h) >= 9);
+    assert_int_equal(h.n, 100000);
+    hardness_deinit(&h);
+}
+
 static int try_coverage(void *object)
 {
     return coverage_init(object, 1000, rng_make(1, "job", RNG_PERMUTATION));
@@ -120,6 +170,47 @@ static void coverage_init_survives(void **state)
 
     (void)state;
     assert_true(fail_each(try_coverage, NULL, undo_coverage, &c) >= 1);
+}
+
+static int try_coverage_growth(void *object)
+{
+    return coverage_grow(object, 1500);
+}
+
+static void check_coverage_as_it_was(void *object)
+{
+    const struct coverage *c = object;
+
+    assert_int_equal(c->n, 1000);
+    assert_int_equal(c->joined_count, 0);
+    assert_int_equal(coverage_open(c, 0)->instances, 1000);
+    assert_int_equal(coverage_left(c), 1000);
+}
+
+/* As one that was loaded and has no orders yet. */
+static void forget_orders(void *object)
+{
+    struct coverage *c = object;
+
+    free(c->joined_orders);
+    c->joined_orders = NULL;
+}
+
+static int try_resume(void *object)
+{
+    return coverage_resume(object);
+}
+
+static void coverage_grow_and_resume_survive(void **state)
+{
+    struct coverage c;
+
+    (void)state;
+    assert_int_equal(try_coverage(&c), 0);
+    assert_true(fail_each(try_coverage_growth, check_coverage_as_it_was, forget_orders, &c) >= 1);
+    assert_int_equal(c.joined_count, 1);
+    assert_true(fail_each(try_resume, NULL, forget_orders, &c) >= 1);
+    coverage_deinit(&c);
 }
 
 #define HELD 10
@@ -406,6 +497,7 @@ static void job_join_survives(void **state)
 
     (void)state;
     assert_int_equal(job_new(&job_settings, &m.job, NULL), 0);
+    assert_int_equal(steps_draw(&m.job->steps, 0, 0), 0); /* what the draws will need */
     /* a table, a session, its slots, and the arrays of each */
     assert_true(fail_each(try_join, check_no_session, use_and_leave, &m) >= 5);
     job_free(m.job);
@@ -495,6 +587,32 @@ static void codec_new_survives(void **state)
     assert_true(fail_each(try_codec, NULL, undo_codec, &m) >= 1);
 }
 
+static int try_kept(void *object)
+{
+    return kept_add(object, (struct token){0}, 1, 4) != NULL ? 0 : -OHEM_NOMEM;
+}
+
+static void look_at_kept(void *object)
+{
+    const struct kept *k = object;
+
+    assert_true(k->count == 0 && k->bytes == 0 && k->made == 0);
+}
+
+static void undo_kept(void *object)
+{
+    kept_deinit(object);
+}
+
+static void kept_add_survives(void **state)
+{
+    struct kept k;
+
+    (void)state;
+    kept_init(&k, 1000);
+    assert_true(fail_each(try_kept, look_at_kept, undo_kept, &k) >= 2);
+}
+
 static void freeing_nothing_is_allowed(void **state)
 {
     (void)state;
@@ -504,9 +622,11 @@ static void freeing_nothing_is_allowed(void **state)
 }
 
 TEST_MAIN(TEST(the_failing_allocator_fails_where_it_is_told), TEST(partition_init_survives),
-          TEST(hardness_init_survives), TEST(coverage_init_survives),
-          TEST(coverage_reserve_survives), TEST(sampler_init_survives), TEST(map_init_survives),
-          TEST(map_reserve_survives), TEST(lease_table_init_survives),
-          TEST(lease_table_reserve_survives), TEST(lease_init_survives), TEST(job_new_survives),
-          TEST(job_join_survives), TEST(engine_init_survives), TEST(engine_add_job_survives),
-          TEST(codec_new_survives), TEST(freeing_nothing_is_allowed))
+          TEST(hardness_init_survives), TEST(ordered_hardness_init_survives),
+          TEST(hardness_grow_survives), TEST(coverage_init_survives),
+          TEST(coverage_grow_and_resume_survive), TEST(coverage_reserve_survives),
+          TEST(sampler_init_survives), TEST(map_init_survives), TEST(map_reserve_survives),
+          TEST(lease_table_init_survives), TEST(lease_table_reserve_survives),
+          TEST(lease_init_survives), TEST(job_new_survives), TEST(job_join_survives),
+          TEST(engine_init_survives), TEST(engine_add_job_survives), TEST(codec_new_survives),
+          TEST(kept_add_survives), TEST(freeing_nothing_is_allowed))

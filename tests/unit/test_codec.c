@@ -526,7 +526,7 @@ static void each_type_has_its_name(void **state)
 #define ASSERT_NAME(name, number) assert_string_equal(message_type_name(number), #name);
     MESSAGE_TYPES(ASSERT_NAME)
     assert_string_equal(message_type_name(0), "?");
-    assert_string_equal(message_type_name(MESSAGE_PART + 1), "?");
+    assert_string_equal(message_type_name(MESSAGE_DURABLE + 1), "?");
     assert_string_equal(message_type_name(UINT32_MAX), "?");
 }
 

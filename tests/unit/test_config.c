@@ -92,7 +92,8 @@ static void every_setting_reaches_its_field(void **state)
     (void)state;
     assert_read("[daemon]\nlisten = tcp://*:5555\nstatus_socket = /s/status\nsocket_mode = 0600\n"
                 "insecure_tcp = yes\nlog_level = debug\nsessions_max = 7\ngather_threads = 3\n"
-                "payload_bytes_max = 1000\ndrain_ms = 5\n"
+                "payload_bytes_max = 1000\ndrain_ms = 5\nstate = /t\nstate_bytes_max = 1048576\n"
+                "commit_ms = 9\n"
                 "[dataset a]\npath = /a\ndatabase = train set\nimmutable = on\n"
                 "[dataset b]\npath = /b\n"
                 "[job j]\ndataset = b\nseed = 18446744073709551615\nlambda = 0.25\nrho = 1\n"
@@ -109,6 +110,9 @@ static void every_setting_reaches_its_field(void **state)
     assert_int_equal(config.gather_threads, 3);
     assert_int_equal(config.payload_bytes_max, 1000);
     assert_int_equal(config.drain_ms, 5);
+    assert_string_equal(config.state, "/t");
+    assert_int_equal(config.state_bytes_max, 1048576);
+    assert_int_equal(config.commit_ms, 9);
     assert_int_equal(config.dataset_count, 2);
     assert_string_equal(config.datasets[0].name, "a");
     assert_string_equal(config.datasets[0].path, "/a");
@@ -249,6 +253,23 @@ static void the_sockets_lie_in_the_runtime_directory(void **state)
     assert_int_equal(unsetenv("XDG_RUNTIME_DIR"), 0);
     assert_int_equal(config_init(&config, &why), 0);
     assert_string_equal(config.status_socket, "/run/ohemd/status.sock");
+}
+
+static void the_state_lies_in_the_state_directory_unless_a_file_says_otherwise(void **state)
+{
+    (void)state;
+    assert_int_equal(unsetenv("STATE_DIRECTORY"), 0);
+    assert_int_equal(config_init(&config, &why), 0);
+    assert_string_equal(config.state, "");
+    assert_int_equal(setenv("STATE_DIRECTORY", "/var/lib/one:/var/lib/two", 1), 0);
+    assert_int_equal(config_init(&config, &why), 0);
+    assert_string_equal(config.state, "/var/lib/one");
+    assert_read("[daemon]\nstate =\n" DATASET);
+    assert_string_equal(config.state, "");
+    config_deinit(&config);
+    assert_read("[daemon]\nstate = /elsewhere\n" DATASET);
+    assert_string_equal(config.state, "/elsewhere");
+    config_deinit(&config);
 }
 
 /* ---- refusing ---- */
@@ -593,6 +614,7 @@ static void the_sample_as_installed_asks_for_a_data_set(void **state)
 
 TEST_MAIN(TEST(every_setting_reaches_its_field),
           TEST(a_data_set_alone_gets_a_job_with_the_policies_defaults),
+          TEST(the_state_lies_in_the_state_directory_unless_a_file_says_otherwise),
           TEST(alpha_follows_the_weight_unless_it_is_set),
           TEST(comments_blanks_and_a_missing_last_newline_do_not_matter),
           TEST(a_name_of_64_bytes_is_kept_whole),

@@ -57,7 +57,7 @@ static void each_error_has_its_name_and_text_for_either_sign(void **state)
 
 static void an_unknown_error_still_has_words(void **state)
 {
-    static const int unknown[] = {12, -12, 9999, INT32_MAX, -INT32_MAX};
+    static const int unknown[] = {13, -13, 9999, INT32_MAX, -INT32_MAX};
 
     (void)state;
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
@@ -131,6 +131,7 @@ static void the_document_lists_each_limit_with_its_value(void **state)
         LIMIT(MESSAGE_TEXT_BYTES_MAX),
         LIMIT(MESSAGE_SHARE_BYTES_MAX),
         LIMIT(MESSAGE_PARTS_MAX),
+        LIMIT(MESSAGE_KEPT_MAX),
         LIMIT(MESSAGE_WAY_MAX),
         LIMIT(MESSAGE_WAYS_MAX),
         LIMIT(MESSAGE_RECORDS_MAX),

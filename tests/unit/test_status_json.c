@@ -91,13 +91,13 @@ static void train(struct job *j, struct session *s, float factor)
     struct lease *l = job_draw(j, s, 100);
     float losses[BATCH_SIZE];
     struct message_loss loss = {.token = l->token, .seq = 1, .losses = {losses, l->count}};
+    struct job_outcome outcome;
     struct reason why;
-    bool repeated;
 
     for (uint32_t i = 0; i < l->count; i++)
         losses[i] = factor * (float)l->ids[i];
     loss.key = s->key;
-    assert_int_equal(0, job_report(j, s, &loss, &l, &repeated, &why));
+    assert_int_equal(0, job_report(j, s, &loss, &outcome, &why));
     assert_int_equal(0, job_release(j, s, loss.token, &why));
 }
 

@@ -1,0 +1,227 @@
+/* kept.c - a list of reports in memory that is used again; see kept.h. */
+#include "kept.h"
+
+#include <stdlib.h>
+
+#define TOKENS_MIN 64
+
+static size_t size_of(uint32_t room)
+{
+    return sizeof(struct kept_report) + room * (sizeof(uint64_t) + sizeof(float));
+}
+
+void kept_init(struct kept *k, size_t bytes_max)
+{
+    *k = (struct kept){.bytes_max = bytes_max};
+    TAILQ_INIT(&k->list);
+    TAILQ_INIT(&k->spare);
+}
+
+static void free_all(struct kept_list *list)
+{
+    struct kept_report *r;
+
+    while ((r = TAILQ_FIRST(list)) != NULL) {
+        TAILQ_REMOVE(list, r, entry);
+        free(r);
+    }
+}
+
+void kept_deinit(struct kept *k)
+{
+    free_all(&k->list);
+    free_all(&k->spare);
+    free(k->tokens);
+    k->tokens = NULL;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------
+ */
+
+/* HELLO has to name them all, and must not fail for want of memory. */
+static bool ensure_tokens(struct kept *k, size_t count)
+{
+    size_t capacity = k->token_capacity > 0 ? k->token_capacity : TOKENS_MIN;
+    struct token *more;
+
+    while (capacity < count)
+        capacity *= 2;
+    if (capacity == k->token_capacity)
+        return true;
+    more = realloc(k->tokens, capacity * sizeof *more);
+    if (more == NULL)
+        return false;
+    k->tokens = more;
+    k->token_capacity = capacity;
+    return true;
+}
+
+static struct kept_report *make(struct kept *k, uint32_t room)
+{
+    struct kept_report *r = malloc(size_of(room));
+
+    if (r == NULL || !ensure_tokens(k, k->made + 1)) {
+        free(r);
+        return NULL;
+    }
+    r->room = room;
+    k->made++;
+    return r;
+}
+
+static void discard(struct kept *k, struct kept_report *r)
+{
+    k->made--;
+    free(r);
+}
+
+/* Spare memory of another K is of no use any more. */
+static struct kept_report *take_memory(struct kept *k, uint32_t room)
+{
+    struct kept_report *r;
+
+    while ((r = TAILQ_FIRST(&k->spare)) != NULL) {
+        TAILQ_REMOVE(&k->spare, r, entry);
+        if (r->room == room)
+            return r;
+        discard(k, r);
+    }
+    return make(k, room);
+}
+
+void kept_reserve(struct kept *k, size_t count, uint32_t batch_size)
+{
+    while (k->made < count && (k->made + 1) * size_of(batch_size) <= k->bytes_max) {
+        struct kept_report *r = make(k, batch_size);
+
+        if (r == NULL)
+            return;
+        TAILQ_INSERT_TAIL(&k->spare, r, entry);
+    }
+}
+
+/* ---- the list ----------------------------------------------------------------------------------
+ */
+
+bool kept_has_room(const struct kept *k, uint32_t batch_size)
+{
+    if (k->count == 0)
+        return true;
+    return k->count < MESSAGE_KEPT_MAX && k->bytes + size_of(batch_size) <= k->bytes_max;
+}
+
+/* By seq: nearly always it is the last; a report made again after an error has its old number. */
+static void insert(struct kept *k, struct kept_report *r)
+{
+    struct kept_report *before = TAILQ_LAST(&k->list, kept_list);
+
+    while (before != NULL && before->seq > r->seq)
+        before = TAILQ_PREV(before, kept_list, entry);
+    if (before != NULL)
+        TAILQ_INSERT_AFTER(&k->list, before, r, entry);
+    else
+        TAILQ_INSERT_HEAD(&k->list, r, entry);
+    k->count++;
+    k->bytes += size_of(r->room);
+}
+
+struct kept_report *kept_add(struct kept *k, struct token token, uint64_t seq, uint32_t room)
+{
+    struct kept_report *r = take_memory(k, room);
+
+    if (r == NULL)
+        return NULL;
+    *r = (struct kept_report){.token = token, .seq = seq, .room = room};
+    r->losses = (void *)(r->ids + room);
+    insert(k, r);
+    return r;
+}
+
+struct kept_report *kept_find(const struct kept *k, uint64_t seq)
+{
+    struct kept_report *r = TAILQ_LAST(&k->list, kept_list);
+
+    while (r != NULL && r->seq > seq)
+        r = TAILQ_PREV(r, kept_list, entry);
+    return r != NULL && r->seq == seq ? r : NULL;
+}
+
+struct kept_report *kept_find_token(const struct kept *k, struct token token)
+{
+    struct kept_report *r;
+
+    TAILQ_FOREACH_REVERSE (r, &k->list, kept_list, entry)
+        if (token_equal(r->token, token))
+            return r;
+    return NULL;
+}
+
+void kept_drop(struct kept *k, struct kept_report *r)
+{
+    kept_put_off(k, r, false);
+    TAILQ_REMOVE(&k->list, r, entry);
+    k->count--;
+    k->bytes -= size_of(r->room);
+    TAILQ_INSERT_HEAD(&k->spare, r, entry);
+}
+
+void kept_clear(struct kept *k)
+{
+    while (!TAILQ_EMPTY(&k->list))
+        kept_drop(k, TAILQ_FIRST(&k->list));
+}
+
+void kept_put_off(struct kept *k, struct kept_report *r, bool put_off)
+{
+    if (r->put_off == put_off)
+        return;
+    r->put_off = put_off;
+    if (put_off)
+        k->put_off_count++;
+    else
+        k->put_off_count--;
+}
+
+/* They are among the last. */
+struct kept_report *kept_first_put_off(const struct kept *k)
+{
+    struct kept_report *r = TAILQ_LAST(&k->list, kept_list), *first = NULL;
+
+    for (size_t left = k->put_off_count; left > 0; r = TAILQ_PREV(r, kept_list, entry))
+        if (r->put_off) {
+            first = r;
+            left--;
+        }
+    return first;
+}
+
+void kept_take_durable(struct kept *k, uint64_t seq)
+{
+    struct kept_report *r, *next;
+
+    for (r = TAILQ_FIRST(&k->list); r != NULL && r->seq <= seq; r = next) {
+        next = TAILQ_NEXT(r, entry);
+        if (r->answered || r->released)
+            kept_drop(k, r);
+    }
+}
+
+struct kept_report *kept_first_unsafe(const struct kept *k, uint64_t durable_seq, uint64_t seq)
+{
+    struct kept_report *r = TAILQ_FIRST(&k->list);
+
+    while (r != NULL && r->seq <= durable_seq)
+        r = TAILQ_NEXT(r, entry);
+    return r != NULL && r->seq <= seq ? r : NULL;
+}
+
+struct vector kept_tokens(struct kept *k)
+{
+    const struct kept_report *r;
+    size_t count = 0;
+
+    TAILQ_FOREACH (r, &k->list, entry)
+        if (r->released)
+            k->tokens[count++] = r->token;
+    return (struct vector){k->tokens, count};
+}

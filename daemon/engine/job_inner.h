@@ -1,0 +1,64 @@
+/* job_inner.h - what the job's own files share. */
+#ifndef OHEM_JOB_INNER_H
+#define OHEM_JOB_INNER_H
+
+#include "job.h"
+
+/* ---- job.c ---- */
+
+/* A batch to apply. */
+struct job_batch {
+    uint64_t step;
+    const uint32_t *ids, *epochs;
+    uint32_t count, coverage_count; /* 0: what it covered is not settled by it */
+};
+
+/** Settle coverage, move the scores, note the report: it is the next in the job's order.
+ *  journal_reserve() has said yes, if the job is durable. @return its LSN
+ *  @param losses  NULL: the batch was released without */
+uint64_t job_apply(struct job *j, const struct job_batch *b, const float *losses);
+
+/** A report of the session was taken: its number counts. */
+void job_note_seq(struct job *j, struct session *s, uint64_t seq);
+
+void job_note_age(struct job_ages *ages, uint64_t age);
+void job_count_draw(struct job *j, const struct sampler_batch *b);
+
+/** It need not be sent again. */
+void job_no_longer_unsent(struct lease *l);
+
+/** What the session claims under this token, or NULL. */
+struct session_claim *job_find_claim(struct session *s, struct token token);
+
+/* ---- job_token.c ---- */
+
+/** A keyed hash over all that makes a batch this one (DESIGN 7). */
+uint64_t job_token_tag(const struct job *j, const struct session_key *key, uint64_t step,
+                       const uint32_t *ids, uint32_t count);
+
+/** Of a report's losses, for what becomes of its step: nobody makes the same who does not report
+ *  this batch with these losses. */
+uint64_t job_report_digest(const struct job *j, const struct message_loss *loss,
+                           const float *losses);
+
+/* ---- job_report.c ---- */
+
+/** No slot of a session holds the token: whose is it? @return -OHEM_FOREIGN or -OHEM_TOKEN */
+int job_explain_token(const struct job *j, struct token token, struct reason *why);
+
+/* ---- job_order.c: strict order ---- */
+
+/** Draw what may be drawn. */
+void job_draw_ahead(struct job *j);
+
+/** Apply what is its turn, and draw on. */
+void job_apply_ready(struct job *j);
+
+/** The batch of a step is reported, or (losses NULL) released. */
+void job_finish_batch(struct job *j, struct strict_batch *b, struct session *s, uint64_t seq,
+                      uint64_t digest, const float *losses);
+
+/** The next batch for this session, into its free slot; all but the token's tag. */
+void job_take_ready(struct job *j, struct session *s, struct lease *l);
+
+#endif

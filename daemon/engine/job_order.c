@@ -1,0 +1,104 @@
+/* job_order.c - what strict order adds: batches are drawn, handed out and applied by step.
+ *
+ * Batches are drawn into the window (strict.h) and handed out from there; a report is kept in the
+ * window until all earlier steps are applied. In free order nothing here does anything.
+ */
+#include "../../proto/error.h"
+#include "job_inner.h"
+
+#include <string.h>
+
+/* The steps' own memory is taken here, so that nothing can fail when they are applied. */
+void job_draw_ahead(struct job *j)
+{
+    if (!strict_is_on(&j->strict))
+        return;
+    while (strict_may_draw(&j->strict) && coverage_ready(&j->coverage) &&
+           steps_draw(&j->steps, j->strict.drawn, j->steps.now_ms) == 0) {
+        struct strict_batch *b = strict_draw(&j->strict);
+        struct sampler_batch batch = {.ids = b->ids,
+                                      .epochs = b->epochs,
+                                      .probabilities = b->probabilities,
+                                      .weights = b->weights,
+                                      .count = j->strict.batch_size};
+
+        sampler_draw(&j->sampler, &j->hardness, &j->coverage, b->step, &batch);
+        b->count = batch.count;
+        b->coverage_count = batch.coverage_count;
+        b->lsn = j->lsn;
+        b->epoch = batch.coverage_count > 0 ? b->epochs[0] : j->coverage.epoch;
+        job_count_draw(j, &batch);
+        j->step = j->strict.drawn;
+        j->saved.dirty = true;
+    }
+}
+
+static void apply(struct job *j, const struct strict_batch *b)
+{
+    struct job_batch batch = {.step = b->step,
+                              .ids = b->ids,
+                              .epochs = b->epochs,
+                              .count = b->count,
+                              .coverage_count = b->coverage_count};
+
+    (void)steps_set(&j->steps, b->step, b->reported ? b->digest : STEPS_RELEASED);
+    (void)job_apply(j, &batch, b->reported ? b->losses : NULL);
+}
+
+/* Reports of a session up to the first that waits are applied. */
+static void note_applied(struct job *j)
+{
+    struct session *s;
+
+    TAILQ_FOREACH (s, &j->sessions, of_job) {
+        uint64_t seq = strict_applied_seq(&j->strict, s, s->reported_seq);
+
+        if (seq > s->applied_seq) {
+            s->applied_seq = seq;
+            s->dirty = j->saved.dirty = true;
+        }
+    }
+}
+
+void job_apply_ready(struct job *j)
+{
+    const struct strict_batch *b;
+
+    if (!strict_is_on(&j->strict))
+        return;
+    while ((b = strict_next(&j->strict)) != NULL &&
+           (!j->settings.durable || journal_reserve(&j->journal, b->count) == 0)) {
+        apply(j, b);
+        strict_applied(&j->strict);
+        job_draw_ahead(j);
+    }
+    note_applied(j);
+}
+
+void job_finish_batch(struct job *j, struct strict_batch *b, struct session *s, uint64_t seq,
+                      uint64_t digest, const float *losses)
+{
+    b->reported = losses != NULL;
+    b->reporter = losses != NULL ? s : NULL;
+    b->seq = seq;
+    b->digest = digest;
+    if (losses != NULL)
+        memcpy(b->losses, losses, b->count * sizeof *losses);
+    strict_set(&j->strict, b, STRICT_DONE);
+}
+
+void job_take_ready(struct job *j, struct session *s, struct lease *l)
+{
+    struct strict_batch *b = strict_ready(&j->strict, s);
+
+    l->token.step = b->step;
+    l->count = b->count;
+    l->coverage_count = b->coverage_count;
+    l->epoch = b->epoch;
+    l->lsn = b->lsn;
+    memcpy(l->ids, b->ids, b->count * sizeof *l->ids);
+    memcpy(l->epochs, b->epochs, b->coverage_count * sizeof *l->epochs);
+    memcpy(l->probabilities, b->probabilities, b->count * sizeof *l->probabilities);
+    memcpy(l->weights, b->weights, b->count * sizeof *l->weights);
+    strict_set(&j->strict, b, STRICT_OUT);
+}

@@ -1,0 +1,43 @@
+/* job_token.c - keyed hashes: what proves a batch, and what is left of a report (DESIGN 7). */
+#include "job_inner.h"
+
+#include <sodium/crypto_shorthash.h>
+#include <string.h>
+
+static uint64_t hash(const struct job *j, const void *bytes, size_t size)
+{
+    uint64_t hash;
+
+    crypto_shorthash((unsigned char *)&hash, bytes, size,
+                     (const unsigned char *)j->settings.secret);
+    return hash;
+}
+
+uint64_t job_token_tag(const struct job *j, const struct session_key *key, uint64_t step,
+                       const uint32_t *ids, uint32_t count)
+{
+    const struct {
+        uint64_t generation, step, ids, name;
+        struct session_key key;
+    } given = {.generation = j->settings.dataset.generation,
+               .step = step,
+               .ids = hash(j, ids, count * sizeof *ids),
+               .name = hash(j, j->settings.name, strlen(j->settings.name)),
+               .key = *key};
+
+    return hash(j, &given, sizeof given);
+}
+
+uint64_t job_report_digest(const struct job *j, const struct message_loss *loss,
+                           const float *losses)
+{
+    const struct {
+        uint64_t losses, step, tag;
+        struct session_key key;
+    } said = {.losses = hash(j, losses, loss->losses.count * sizeof *losses),
+              .step = loss->token.step,
+              .tag = loss->token.tag,
+              .key = loss->key};
+
+    return steps_digest(hash(j, &said, sizeof said));
+}
