@@ -36,16 +36,16 @@ void engine_deinit(struct engine *e)
 
 int engine_add_job(struct engine *e, const struct job_settings *settings, struct reason *why)
 {
-    struct job_settings durable = *settings;
+    struct job_settings own = *settings;
     struct job *j;
     int rc;
 
-    durable.durable = e->settings.durable;
+    own.durable = e->settings.durable;
     if (engine_find_job(e, settings->name) != NULL) {
         reason_set(why, "there are two jobs named '%s'", settings->name);
         return -OHEM_EXISTS;
     }
-    rc = job_new(&durable, &j, why);
+    rc = job_new(&own, &j, why);
     if (rc == 0)
         TAILQ_INSERT_TAIL(&e->jobs, j, of_engine);
     return rc;

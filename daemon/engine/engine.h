@@ -130,7 +130,7 @@ int engine_restore_end(struct engine *e, uint64_t now_ms, struct reason *why);
 /** Has anything changed that engine_capture() would collect? */
 bool engine_unsaved(const struct engine *e);
 
-/** Collect what changed since the last time, as it is now. Bounded (JOB_CAPTURE_CHUNKS_MAX, and the
+/** Collect what changed since the last time, as it is now. Bounded (JOURNAL_CHUNKS_MAX, and the
  *  batches that may be out). @return 0, or -OHEM_NOMEM: nothing was collected, ask again */
 int engine_capture(struct engine *e, struct rows *out);
 

@@ -117,7 +117,6 @@ static void tell_durable(struct engine *e, struct session *s, uint64_t now_ms)
 {
     (void)now_ms;
     engine_tell_durable(e, s);
-    engine_feed(e, s);
 }
 
 void engine_committed(struct engine *e)

@@ -36,6 +36,8 @@ static int init_parts(struct job *j)
                           MESSAGE_BATCH_SIZE_MAX);
     if (rc == 0)
         rc = lease_table_init(&j->leases, s->lease_ms, s->late_ms);
+    if (rc == 0)
+        rc = steps_init(&j->steps);
     if (rc == 0 && s->durable)
         rc = journal_init(&j->journal, n);
     if (rc == 0)
@@ -62,7 +64,6 @@ int job_new(const struct job_settings *settings, struct job **out, struct reason
         j->saved.step_limit = settings->durable ? 0 : UINT64_MAX;
         j->saved.dirty = true;
         TAILQ_INIT(&j->sessions);
-        steps_init(&j->steps);
     }
     if (j != NULL && j->losses != NULL && init_parts(j) == 0) {
         *out = j;
@@ -215,16 +216,13 @@ static struct coverage_slot slot_at(const struct lease *l, uint32_t i)
 /* What a lease handed out is handed out again: in strict order the batch as a whole. */
 static void return_batch(struct job *j, const struct lease *l)
 {
-    struct strict_batch *b;
+    struct strict_batch *b = strict_out(&j->strict, l->token.step);
 
     j->saved.dirty = true;
-    if (!strict_is_on(&j->strict)) {
+    if (!strict_is_on(&j->strict))
         for (uint32_t i = 0; i < l->coverage_count; i++)
             coverage_return(&j->coverage, slot_at(l, i));
-        return;
-    }
-    b = strict_at(&j->strict, l->token.step);
-    if (b != NULL && b->state == STRICT_OUT)
+    if (b != NULL)
         strict_set(&j->strict, b, STRICT_READY);
 }
 
@@ -296,7 +294,7 @@ bool job_may_resend(const struct session *s)
     return s->unsent_count > 0 && s->claim_count <= s->free_count;
 }
 
-void job_count_draw(struct job *j, const struct sampler_batch *b)
+static void count_draw(struct job *j, const struct sampler_batch *b)
 {
     j->metrics.batches_drawn++;
     j->metrics.instances_coverage += b->coverage_count;
@@ -305,7 +303,17 @@ void job_count_draw(struct job *j, const struct sampler_batch *b)
     j->metrics.draws_fallen += b->fallback_count;
 }
 
-static int draw_free(struct job *j, struct lease *l, uint32_t batch_size, uint64_t now_ms)
+uint64_t job_sample(struct job *j, uint64_t step, uint64_t now_ms, struct sampler_batch *out)
+{
+    steps_draw(&j->steps, step, now_ms);
+    sampler_draw(&j->sampler, &j->hardness, &j->coverage, step, out);
+    count_draw(j, out);
+    j->step = step + 1;
+    j->saved.dirty = true;
+    return out->coverage_count > 0 ? out->epochs[0] : j->coverage.epoch;
+}
+
+static void draw_free(struct job *j, struct lease *l, uint32_t batch_size, uint64_t now_ms)
 {
     struct sampler_batch batch = {
         .ids = l->ids,
@@ -314,18 +322,12 @@ static int draw_free(struct job *j, struct lease *l, uint32_t batch_size, uint64
         .weights = l->weights,
         .count = batch_size,
     };
-    int rc = steps_draw(&j->steps, j->step, now_ms);
 
-    if (rc != 0)
-        return rc;
-    l->token.step = j->step++;
-    sampler_draw(&j->sampler, &j->hardness, &j->coverage, l->token.step, &batch);
+    l->token.step = j->step;
+    l->epoch = job_sample(j, j->step, now_ms, &batch);
     l->count = batch.count;
     l->coverage_count = batch.coverage_count;
     l->lsn = j->lsn;
-    l->epoch = batch.coverage_count > 0 ? l->epochs[0] : j->coverage.epoch;
-    job_count_draw(j, &batch);
-    return 0;
 }
 
 struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms)
@@ -335,8 +337,8 @@ struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms)
 
     if (strict_is_on(&j->strict))
         job_take_ready(j, s, l);
-    else if (draw_free(j, l, s->batch_size, now_ms) != 0)
-        return NULL;
+    else
+        draw_free(j, l, s->batch_size, now_ms);
     tag = job_token_tag(j, &s->key, l->token.step, l->ids, l->count);
     lease_grant(&j->leases, l, (struct token){l->token.step, tag}, now_ms);
     s->free_count--;
@@ -357,7 +359,7 @@ void job_note_age(struct job_ages *ages, uint64_t age)
 static void undo_draw(struct job *j, struct session *s, struct lease *l)
 {
     return_batch(j, l);
-    (void)steps_set(&j->steps, l->token.step, STEPS_RELEASED);
+    steps_set(&j->steps, l->token.step, STEPS_RELEASED);
     lease_release(&j->leases, l);
     s->free_count++;
     j->metrics.batches_redrawn++;
@@ -465,17 +467,15 @@ static int release_claim(struct job *j, struct session *s, struct token token, s
 /* A batch that nobody will report is settled all the same: its trainer lives and wants it so. */
 static void settle_unreported(struct job *j, struct session *s, const struct lease *l)
 {
-    struct strict_batch *b;
+    struct strict_batch *b = strict_out(&j->strict, l->token.step);
 
     j->metrics.leases_released++;
     j->saved.dirty = true;
     if (!strict_is_on(&j->strict)) {
         coverage_settle_many(&j->coverage, l->epochs, l->coverage_count, false);
-        (void)steps_set(&j->steps, l->token.step, STEPS_RELEASED);
-        return;
+        steps_set(&j->steps, l->token.step, STEPS_RELEASED);
     }
-    b = strict_at(&j->strict, l->token.step);
-    if (b == NULL || b->state != STRICT_OUT)
+    if (b == NULL)
         return;
     job_finish_batch(j, b, s, 0, 0, NULL);
     job_apply_ready(j);

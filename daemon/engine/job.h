@@ -119,7 +119,7 @@ bool job_may_resend(const struct session *s);
 /** May a batch be drawn for this session now? */
 bool job_ready(const struct job *j, const struct session *s);
 
-/** Draw the next batch into a free slot and lease it. Needs job_ready(). @return NULL: no memory */
+/** Draw the next batch into a free slot and lease it. Needs job_ready(). */
 struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms);
 
 /* What became of a report. */
@@ -171,7 +171,7 @@ void job_claim(struct session *s, struct token token);
 /** Has anything changed since the last capture? */
 bool job_unsaved(const struct job *j);
 
-/** Bytes that job_capture() will need at most. @return 0 or -OHEM_NOMEM */
+/** Bytes that job_capture() will need at most. */
 size_t job_capture_bytes(const struct job *j);
 void job_capture(struct job *j, struct rows *out);
 

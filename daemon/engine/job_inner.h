@@ -22,7 +22,9 @@ uint64_t job_apply(struct job *j, const struct job_batch *b, const float *losses
 void job_note_seq(struct job *j, struct session *s, uint64_t seq);
 
 void job_note_age(struct job_ages *ages, uint64_t age);
-void job_count_draw(struct job *j, const struct sampler_batch *b);
+
+/** Draw the batch of a step, the job's next. @return the epoch that its BATCH says */
+uint64_t job_sample(struct job *j, uint64_t step, uint64_t now_ms, struct sampler_batch *out);
 
 /** It need not be sent again. */
 void job_no_longer_unsent(struct lease *l);

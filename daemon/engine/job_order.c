@@ -8,13 +8,11 @@
 
 #include <string.h>
 
-/* The steps' own memory is taken here, so that nothing can fail when they are applied. */
 void job_draw_ahead(struct job *j)
 {
     if (!strict_is_on(&j->strict))
         return;
-    while (strict_may_draw(&j->strict) && coverage_ready(&j->coverage) &&
-           steps_draw(&j->steps, j->strict.drawn, j->steps.now_ms) == 0) {
+    while (strict_may_draw(&j->strict) && coverage_ready(&j->coverage)) {
         struct strict_batch *b = strict_draw(&j->strict);
         struct sampler_batch batch = {.ids = b->ids,
                                       .epochs = b->epochs,
@@ -22,14 +20,10 @@ void job_draw_ahead(struct job *j)
                                       .weights = b->weights,
                                       .count = j->strict.batch_size};
 
-        sampler_draw(&j->sampler, &j->hardness, &j->coverage, b->step, &batch);
+        b->epoch = job_sample(j, b->step, j->steps.now_ms, &batch);
         b->count = batch.count;
         b->coverage_count = batch.coverage_count;
         b->lsn = j->lsn;
-        b->epoch = batch.coverage_count > 0 ? b->epochs[0] : j->coverage.epoch;
-        job_count_draw(j, &batch);
-        j->step = j->strict.drawn;
-        j->saved.dirty = true;
     }
 }
 
@@ -41,7 +35,7 @@ static void apply(struct job *j, const struct strict_batch *b)
                               .count = b->count,
                               .coverage_count = b->coverage_count};
 
-    (void)steps_set(&j->steps, b->step, b->reported ? b->digest : STEPS_RELEASED);
+    steps_set(&j->steps, b->step, b->reported ? b->digest : STEPS_RELEASED);
     (void)job_apply(j, &batch, b->reported ? b->losses : NULL);
 }
 

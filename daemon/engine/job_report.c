@@ -103,9 +103,11 @@ static bool ids_are(struct vector ids, const struct lease *l)
 /* ---- taking it ---------------------------------------------------------------------------------
  */
 
+/* Of a batch that is forgotten it is not known. */
 static void note_age(struct job *j, const struct lease *l)
 {
-    job_note_age(&j->reported_ages, j->lsn - l->lsn);
+    if (l != &j->forgotten)
+        job_note_age(&j->reported_ages, j->lsn - l->lsn);
 }
 
 /* Free order: it is applied now. */
@@ -118,13 +120,12 @@ static int take_free(struct job *j, struct lease *l, uint64_t digest, struct rea
                               .count = l->count,
                               .coverage_count = late ? 0 : l->coverage_count};
 
-    if ((j->settings.durable && journal_reserve(&j->journal, l->count) != 0) ||
-        steps_set(&j->steps, l->token.step, digest) != 0) {
+    if (j->settings.durable && journal_reserve(&j->journal, l->count) != 0) {
         reason_set(why, "no memory for the report of step %" PRIu64, l->token.step);
         return -OHEM_NOMEM;
     }
-    if (l != &j->forgotten)
-        note_age(j, l);
+    steps_set(&j->steps, l->token.step, digest);
+    note_age(j, l);
     l->answer.flags = late ? SELECTION_FLAG_LATE : 0;
     l->answer.lsn = job_apply(j, &batch, j->losses);
     j->metrics.reports_late += late;
@@ -145,8 +146,7 @@ static int take_strict(struct job *j, struct session *s, struct lease *l, uint64
     l->answer.flags = 0;
     l->answer.lsn = l->token.step + 1;
     if (b != NULL && b->state != STRICT_DONE) {
-        if (l != &j->forgotten)
-            note_age(j, l);
+        note_age(j, l);
         job_finish_batch(j, b, s, seq, digest, j->losses);
         return 0;
     }
@@ -276,15 +276,16 @@ static int take_ids(struct job *j, const struct message_loss *loss, struct reaso
     return 0;
 }
 
-/* The step's fate is not open: another report of it was applied, or none ever will. */
-static int judge_fate(struct job *j, struct session *s, const struct message_loss *loss,
-                      uint64_t fate, uint64_t digest, struct reason *why)
+/* Another report of the step was applied, or none ever will. In strict order that may have been
+ * another session's, and take() says so. */
+static int check_fate(struct job *j, const struct message_loss *loss, struct reason *why)
 {
-    if (strict_is_on(&j->strict)) /* another session may have had the step */
-        return take(j, s, &j->forgotten, loss, digest, why);
-    if (fate == STEPS_RELEASED)
-        return refuse_token(j, loss->token, why);
-    return refuse_conflict(j, loss->token.step, why);
+    uint64_t fate = steps_fate(&j->steps, loss->token.step);
+
+    if (fate == STEPS_OPEN || strict_is_on(&j->strict))
+        return 0;
+    return fate == STEPS_RELEASED ? refuse_token(j, loss->token, why)
+                                  : refuse_conflict(j, loss->token.step, why);
 }
 
 static int report_forgotten(struct job *j, struct session *s, const struct message_loss *loss,
@@ -292,7 +293,7 @@ static int report_forgotten(struct job *j, struct session *s, const struct messa
 {
     struct lease *l = &j->forgotten;
     struct session_claim *claim;
-    uint64_t digest = take_losses(j, loss), fate;
+    uint64_t digest = take_losses(j, loss);
 
     int rc = loss->ids.count > 0 ? take_ids(j, loss, why) : 0;
 
@@ -305,10 +306,10 @@ static int report_forgotten(struct job *j, struct session *s, const struct messa
         return refuse_token(j, loss->token, why);
     if (steps_is_closed(&j->steps, loss->token.step))
         return refuse_expired(j, loss->token.step, why);
-    fate = steps_fate(&j->steps, loss->token.step);
     l->state = LEASE_RETURNED;
-    rc = fate != STEPS_OPEN ? judge_fate(j, s, loss, fate, digest, why)
-                            : take(j, s, l, loss, digest, why);
+    rc = check_fate(j, loss, why);
+    if (rc == 0)
+        rc = take(j, s, l, loss, digest, why);
     if (rc != 0)
         return rc;
     claim = job_find_claim(s, loss->token);

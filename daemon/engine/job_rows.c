@@ -281,7 +281,7 @@ static int restore_lease(struct job *j, uint64_t number, const void *value, size
 
     TAILQ_FOREACH (s, &j->sessions, of_job)
         if (s->number == lease_row_session(number))
-            return lease_row_restore(&j->leases, s, number, value, size, j->hardness.n, 0, why);
+            return lease_row_restore(&j->leases, s, number, value, size, j->hardness.n, why);
     return damaged(j, "the lease", number, why);
 }
 
@@ -300,7 +300,7 @@ int job_restore_row(struct job *j, const struct rows_key *key, const void *value
     case ROWS_POOL:
         return restore_pool(j, key->number, value, size, why);
     case ROWS_STEPS:
-        if (steps_restore(&j->steps, key->number, value, size, 0) == 0)
+        if (steps_restore(&j->steps, key->number, value, size) == 0)
             return 0;
         return damaged(j, "the steps' block", key->number, why);
     case ROWS_CHUNK:
@@ -361,39 +361,33 @@ static void resume_lease(struct job *j, struct lease *l)
     l->session->free_count++;
 }
 
-static int resume_order(struct job *j)
+static void resume_order(struct job *j)
 {
     struct session *s;
-    int rc = 0;
 
-    if (!strict_is_on(&j->strict))
-        return steps_draw(&j->steps, j->step, j->steps.now_ms);
-    for (uint64_t step = j->strict.applied; step < j->strict.drawn && rc == 0; step++)
-        rc = steps_draw(&j->steps, step, j->steps.now_ms);
-    if (rc != 0)
-        return rc;
+    if (!strict_is_on(&j->strict)) {
+        steps_draw(&j->steps, j->step, j->steps.now_ms);
+        return;
+    }
+    for (uint64_t step = j->strict.applied; step < j->strict.drawn; step++)
+        steps_draw(&j->steps, step, j->steps.now_ms);
     j->step = j->strict.drawn;
     TAILQ_FOREACH (s, &j->sessions, of_job)
         for (uint32_t i = 0; i < s->credit; i++)
             if (s->slots[i].state != LEASE_FREE)
                 resume_lease(j, &s->slots[i]);
-    return 0;
 }
 
 /* All times begin anew: that of leases does not run while the daemon is down. */
 static void resume_times(struct job *j, uint64_t now_ms)
 {
     struct session *s;
-    struct lease *l;
 
     TAILQ_FOREACH (s, &j->sessions, of_job) {
         s->heard_ms = s->active_ms = now_ms;
         s->reported_seq = s->applied_seq;
     }
-    TAILQ_FOREACH (l, &j->leases.open, queue)
-        l->end_ms = now_ms + j->settings.lease_ms;
-    TAILQ_FOREACH (l, &j->leases.returned, queue)
-        l->end_ms = now_ms + j->settings.late_ms;
+    lease_resume(&j->leases, now_ms);
     steps_resume(&j->steps, now_ms);
 }
 
@@ -409,11 +403,12 @@ int job_restore_end(struct job *j, uint64_t now_ms, struct reason *why)
         rc = hardness_rebuild(&j->hardness);
     if (rc == 0 && !leases_are_sound(j))
         rc = -OHEM_STATE;
-    resume_times(j, now_ms);
-    if (rc == 0)
-        rc = resume_order(j);
-    if (rc != 0)
+    if (rc != 0) {
         reason_set(why, "job '%s': %s", j->settings.name,
                    rc == -OHEM_NOMEM ? "no memory" : "what was saved of it does not fit together");
-    return rc;
+        return rc;
+    }
+    resume_times(j, now_ms);
+    resume_order(j);
+    return 0;
 }

@@ -149,13 +149,22 @@ void lease_grant(struct lease_table *t, struct lease *l, struct token token, uin
     enter_state(t, l, LEASE_OPEN);
 }
 
-void lease_restore(struct lease_table *t, struct lease *l, enum lease_state state, uint64_t now_ms)
+void lease_restore(struct lease_table *t, struct lease *l, enum lease_state state)
 {
     assert(l->state == LEASE_FREE);
     remember_step(t, l);
-    l->end_ms = now_ms + (state == LEASE_OPEN ? t->lease_ms : t->late_ms);
     enter_state(t, l, state);
     lease_saved(t, l);
+}
+
+void lease_resume(struct lease_table *t, uint64_t now_ms)
+{
+    struct lease *l;
+
+    TAILQ_FOREACH (l, &t->open, queue)
+        l->end_ms = now_ms + t->lease_ms;
+    TAILQ_FOREACH (l, &t->returned, queue)
+        l->end_ms = now_ms + t->late_ms;
 }
 
 struct lease *lease_find(const struct lease_table *t, uint64_t step)

@@ -75,8 +75,11 @@ int lease_table_reserve(struct lease_table *t, size_t leases_max);
 int lease_init(struct lease *l, struct session *session, uint32_t batch_size);
 void lease_deinit(struct lease *l);
 
-/** A lease of an earlier life: FREE -> as it was, with a full time from now. */
-void lease_restore(struct lease_table *t, struct lease *l, enum lease_state state, uint64_t now_ms);
+/** A lease of an earlier life: FREE -> as it was. */
+void lease_restore(struct lease_table *t, struct lease *l, enum lease_state state);
+
+/** All are back: each has a full time from now. */
+void lease_resume(struct lease_table *t, uint64_t now_ms);
 
 /** FREE -> OPEN. The caller has filled count, coverage_count and the arrays. */
 void lease_grant(struct lease_table *t, struct lease *l, struct token token, uint64_t now_ms);

@@ -165,7 +165,7 @@ static bool is_sound(const struct lease_row *row, size_t size, const struct sess
 }
 
 int lease_row_restore(struct lease_table *t, struct session *s, uint64_t number, const void *value,
-                      size_t size, uint64_t n, uint64_t now_ms, struct reason *why)
+                      size_t size, uint64_t n, struct reason *why)
 {
     const struct lease_row *row = value;
     uint64_t slot = number & ((1u << SLOT_BITS) - 1);
@@ -188,7 +188,7 @@ int lease_row_restore(struct lease_table *t, struct session *s, uint64_t number,
     at = copy_from(l->probabilities, at, row->count);
     at = copy_from(l->weights, at, row->count);
     read_answer(&l->answer, row, at);
-    lease_restore(t, l, (enum lease_state)row->state, now_ms);
+    lease_restore(t, l, (enum lease_state)row->state);
     s->free_count--;
     return 0;
 }

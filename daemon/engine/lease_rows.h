@@ -24,7 +24,7 @@ uint64_t lease_row_session(uint64_t number);
 
 /** A lease's row comes back into its slot. @return 0, or -OHEM_STATE with the reason */
 int lease_row_restore(struct lease_table *t, struct session *s, uint64_t number, const void *value,
-                      size_t size, uint64_t n, uint64_t now_ms, struct reason *why);
+                      size_t size, uint64_t n, struct reason *why);
 
 /** What a session's row says: as its HELLO did. @return 0, or -OHEM_STATE with the reason */
 int session_row_read(const void *value, size_t size, struct message_hello *out, struct reason *why);

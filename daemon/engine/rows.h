@@ -4,8 +4,8 @@
  * asked (engine_capture()); the shell writes all of them or none; after a restart every row comes
  * back in the order of the keys (engine_restore_row()). So the disk of a test is a list of rows.
  *
- * Keys are ordered by table, then job, then number. What a row holds is said where it is written
- * (records.h); every value begins with a version of its own.
+ * Keys are ordered by table, then job, then number. What a row holds is said where it is written;
+ * every value begins with a version of its own.
  */
 #ifndef OHEM_ROWS_H
 #define OHEM_ROWS_H

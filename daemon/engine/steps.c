@@ -26,16 +26,15 @@ struct head {
     uint64_t first; /* blocks before are closed: without it they would be open again */
 };
 
-void steps_init(struct steps *s)
+int steps_init(struct steps *s)
 {
-    *s = (struct steps){0};
+    *s = (struct steps){.memory = malloc(STEPS_BLOCKS_MAX * sizeof *s->memory)};
+    return s->memory != NULL ? 0 : -OHEM_NOMEM;
 }
 
 void steps_deinit(struct steps *s)
 {
-    for (size_t i = 0; i < STEPS_BLOCKS_MAX; i++)
-        free(s->blocks[i]);
-    free(s->spare);
+    free(s->memory);
     *s = (struct steps){0};
 }
 
@@ -50,8 +49,8 @@ static void drop_first(struct steps *s)
 
     if (*place == NULL)
         return;
-    free(s->spare);
-    s->spare = *place;
+    (*place)->next = s->free;
+    s->free = *place;
     *place = NULL;
 }
 
@@ -79,6 +78,17 @@ static struct steps_block *find(const struct steps *s, uint64_t number)
     return number >= s->first && number < s->end ? b : NULL;
 }
 
+/* There are as many as places. */
+static struct steps_block *take_memory(struct steps *s)
+{
+    struct steps_block *b = s->free;
+
+    if (b == NULL)
+        return &s->memory[s->used++];
+    s->free = b->next;
+    return b;
+}
+
 static struct steps_block *take(struct steps *s, uint64_t number)
 {
     struct steps_block *b;
@@ -87,27 +97,16 @@ static struct steps_block *take(struct steps *s, uint64_t number)
     b = find(s, number);
     if (b != NULL)
         return b;
-    b = s->spare != NULL ? s->spare : malloc(sizeof *b);
-    if (b == NULL)
-        return NULL;
-    s->spare = NULL;
-    memset(b, 0, sizeof *b);
-    b->number = number;
-    b->drawn_ms = s->now_ms;
+    b = take_memory(s);
+    *b = (struct steps_block){.number = number, .drawn_ms = s->now_ms};
     *place_of(s, number) = b;
     return b;
 }
 
-int steps_draw(struct steps *s, uint64_t step, uint64_t now_ms)
+void steps_draw(struct steps *s, uint64_t step, uint64_t now_ms)
 {
-    struct steps_block *b;
-
     s->now_ms = now_ms;
-    b = take(s, step / STEPS_BLOCK);
-    if (b == NULL)
-        return -OHEM_NOMEM;
-    b->drawn_ms = now_ms;
-    return 0;
+    take(s, step / STEPS_BLOCK)->drawn_ms = now_ms;
 }
 
 bool steps_is_closed(const struct steps *s, uint64_t step)
@@ -122,18 +121,15 @@ uint64_t steps_fate(const struct steps *s, uint64_t step)
     return b != NULL ? b->fates[step % STEPS_BLOCK] : STEPS_OPEN;
 }
 
-int steps_set(struct steps *s, uint64_t step, uint64_t fate)
+void steps_set(struct steps *s, uint64_t step, uint64_t fate)
 {
     struct steps_block *b;
 
     if (steps_is_closed(s, step))
-        return 0; /* nobody asks any more */
+        return; /* nobody asks any more */
     b = take(s, step / STEPS_BLOCK);
-    if (b == NULL)
-        return -OHEM_NOMEM;
     b->fates[step % STEPS_BLOCK] = fate;
     b->dirty = s->dirty = true;
-    return 0;
 }
 
 uint64_t steps_digest(uint64_t hash)
@@ -226,20 +222,15 @@ static int restore_first(struct steps *s, const void *value, size_t size)
     return 0;
 }
 
-int steps_restore(struct steps *s, uint64_t number, const void *value, size_t size, uint64_t now_ms)
+int steps_restore(struct steps *s, uint64_t number, const void *value, size_t size)
 {
     const struct row *row = value;
-    struct steps_block *b;
 
-    s->now_ms = now_ms;
     if (number == HEAD_NUMBER)
         return restore_first(s, value, size);
     if (size != sizeof *row || row->version != ROW_VERSION)
         return -OHEM_STATE;
-    b = take(s, number);
-    if (b == NULL)
-        return -OHEM_NOMEM;
-    memcpy(b->fates, row->fates, sizeof b->fates);
+    memcpy(take(s, number)->fates, row->fates, sizeof row->fates);
     return 0;
 }
 

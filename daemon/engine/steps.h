@@ -19,15 +19,18 @@
 #define STEPS_RELEASED UINT64_C(1) /* given back without one */
 
 struct steps_block {
-    uint64_t number;   /* of its first step / STEPS_BLOCK */
-    uint64_t drawn_ms; /* when a step of it was last drawn */
-    bool dirty;        /* not saved as it is */
+    uint64_t number;          /* of its first step / STEPS_BLOCK */
+    struct steps_block *next; /* of those that are free */
+    uint64_t drawn_ms;        /* when a step of it was last drawn */
+    bool dirty;               /* not saved as it is */
     uint64_t fates[STEPS_BLOCK];
 };
 
 struct steps {
     struct steps_block *blocks[STEPS_BLOCKS_MAX]; /* block b at b % STEPS_BLOCKS_MAX, or NULL */
-    struct steps_block *spare;                    /* memory to use again, or NULL */
+    struct steps_block *memory;                   /* [STEPS_BLOCKS_MAX], touched as it is needed */
+    size_t used;                                  /* of it, ever */
+    struct steps_block *free;                     /* of these, what can be used again */
     uint64_t first, end; /* blocks that may be here; steps before `first` are closed */
     uint64_t saved_first;
     uint64_t gap_ms; /* when blocks were last skipped: steps of an earlier life may be in them */
@@ -35,11 +38,12 @@ struct steps {
     bool dirty;
 };
 
-void steps_init(struct steps *s);
+/** @return 0 or -OHEM_NOMEM; later nothing can fail for want of memory. */
+int steps_init(struct steps *s);
 void steps_deinit(struct steps *s);
 
-/** A step is drawn. @return 0 or -OHEM_NOMEM: it must not be */
-int steps_draw(struct steps *s, uint64_t step, uint64_t now_ms);
+/** A step is drawn. */
+void steps_draw(struct steps *s, uint64_t step, uint64_t now_ms);
 
 /** Is a step so old that nothing more is taken for it? */
 bool steps_is_closed(const struct steps *s, uint64_t step);
@@ -47,8 +51,8 @@ bool steps_is_closed(const struct steps *s, uint64_t step);
 /** STEPS_OPEN, STEPS_RELEASED, or the digest that was set. */
 uint64_t steps_fate(const struct steps *s, uint64_t step);
 
-/** @param fate  STEPS_RELEASED or a digest. @return 0 or -OHEM_NOMEM */
-int steps_set(struct steps *s, uint64_t step, uint64_t fate);
+/** @param fate  STEPS_RELEASED or a digest */
+void steps_set(struct steps *s, uint64_t step, uint64_t fate);
 
 /** A digest that cannot be taken for one of the two words. */
 uint64_t steps_digest(uint64_t hash);
@@ -65,11 +69,10 @@ size_t steps_capture_bytes(const struct steps *s);
 /** Collect the rows that changed (table ROWS_STEPS). */
 void steps_capture(struct steps *s, uint32_t job, struct rows *out);
 
-/** A row comes back, as if its steps were drawn now. @return 0, -OHEM_STATE or -OHEM_NOMEM */
-int steps_restore(struct steps *s, uint64_t number, const void *value, size_t size,
-                  uint64_t now_ms);
+/** A row comes back. @return 0 or -OHEM_STATE */
+int steps_restore(struct steps *s, uint64_t number, const void *value, size_t size);
 
-/** All rows are back: the time that they are kept begins now. */
+/** All rows are back: as if all their steps were drawn now. */
 void steps_resume(struct steps *s, uint64_t now_ms);
 
 #endif

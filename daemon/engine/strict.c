@@ -93,6 +93,13 @@ struct strict_batch *strict_at(const struct strict *s, uint64_t step)
     return step >= s->applied && step < s->drawn ? place_of(s, step) : NULL;
 }
 
+struct strict_batch *strict_out(const struct strict *s, uint64_t step)
+{
+    struct strict_batch *b = strict_at(s, step);
+
+    return b != NULL && b->state == STRICT_OUT ? b : NULL;
+}
+
 static bool is_held(const struct session *session, uint64_t step)
 {
     for (uint32_t i = 0; i < session->credit; i++)

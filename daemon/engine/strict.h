@@ -61,6 +61,9 @@ struct strict_batch *strict_draw(struct strict *s);
 /** The batch of a step that is in the window, or NULL. */
 struct strict_batch *strict_at(const struct strict *s, uint64_t step);
 
+/** The same if it is on lease. */
+struct strict_batch *strict_out(const struct strict *s, uint64_t step);
+
 /** The first batch that may be handed to this session: READY, and none that it holds. Or NULL. */
 struct strict_batch *strict_ready(const struct strict *s, const struct session *session);
 

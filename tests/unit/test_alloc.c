@@ -497,7 +497,6 @@ static void job_join_survives(void **state)
 
     (void)state;
     assert_int_equal(job_new(&job_settings, &m.job, NULL), 0);
-    assert_int_equal(steps_draw(&m.job->steps, 0, 0), 0); /* what the draws will need */
     /* a table, a session, its slots, and the arrays of each */
     assert_true(fail_each(try_join, check_no_session, use_and_leave, &m) >= 5);
     job_free(m.job);
