@@ -159,15 +159,20 @@ void client_ask_durable(struct ohem_client *c, uint64_t seq)
         send_sync(c);
 }
 
+/* LOSS, and CREDIT behind it where it was given. */
+static void say_report(struct ohem_client *c, struct kept_report *r)
+{
+    send_loss(c, r);
+    if (r->released)
+        send_credit(c, r->token);
+}
+
 void client_say_again(struct ohem_client *c)
 {
     struct kept_report *r;
 
-    TAILQ_FOREACH (r, &c->kept.list, entry) {
-        send_loss(c, r);
-        if (r->released)
-            send_credit(c, r->token);
-    }
+    TAILQ_FOREACH (r, &c->kept.list, entry)
+        say_report(c, r);
     client_flush(c);
     if (c->sync_seq != 0)
         send_sync(c);
@@ -183,9 +188,7 @@ void client_say_early(struct ohem_client *c)
     TAILQ_FOREACH (r, &c->kept.list, entry)
         if (r->early) {
             r->early = false;
-            send_loss(c, r);
-            if (r->released)
-                send_credit(c, r->token);
+            say_report(c, r);
         }
 }
 
@@ -197,9 +200,6 @@ void client_say_lost(struct ohem_client *c)
         return;
     c->lost_nonce = c->pong_nonce;
     TAILQ_FOREACH (r, &c->kept.list, entry)
-        if (!r->answered && !r->put_off && c->pong_nonce > r->ping_nonce) {
-            send_loss(c, r);
-            if (r->released)
-                send_credit(c, r->token);
-        }
+        if (!r->answered && !r->put_off && c->pong_nonce > r->ping_nonce)
+            say_report(c, r);
 }

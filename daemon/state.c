@@ -12,7 +12,6 @@
 #include <assert.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum stage { IDLE, WRITING, WAITING };
 
@@ -87,21 +86,13 @@ struct rows *state_rows(struct state *s)
 /* ---- a try -------------------------------------------------------------------------------------
  */
 
-static uint64_t now_ns(clockid_t clock)
-{
-    struct timespec now;
-
-    (void)clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* On the thread, or where there is none. */
 static void try(struct state *s)
 {
-    uint64_t began = now_ns(CLOCK_MONOTONIC);
+    uint64_t began = uv_hrtime();
 
     s->rc = state_disk_write(s->disk, &s->rows, &s->why);
-    s->ns = now_ns(CLOCK_MONOTONIC) - began;
+    s->ns = uv_hrtime() - began;
     s->bytes = state_disk_bytes(s->disk);
 }
 
@@ -125,7 +116,7 @@ static void note_failure(struct state *s)
     s->status.failures++;
     s->status.failing = true;
     s->status.last_error = s->why;
-    s->status.last_error_wall_ms = now_ns(CLOCK_REALTIME) / 1000000;
+    s->status.last_error_wall_ms = state_env_wall_ms();
     s->stage = WAITING;
 }
 

@@ -52,6 +52,9 @@ int state_env_fail(const struct state_disk *d, const char *doing, int rc, struct
 int state_env_reopen(struct state_disk *d, struct reason *why);
 void state_env_close(struct state_disk *d);
 
+/** The wall clock. */
+uint64_t state_env_wall_ms(void);
+
 /** @return 0, or -OHEM_SYSTEM */
 int state_env_draw_identity(struct state_identity *out, struct reason *why);
 

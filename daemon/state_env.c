@@ -87,16 +87,21 @@ int state_env_fail(const struct state_disk *d, const char *doing, int rc, struct
 /* ---- identity ----------------------------------------------------------------------------------
  */
 
-int state_env_draw_identity(struct state_identity *out, struct reason *why)
+uint64_t state_env_wall_ms(void)
 {
     struct timespec now;
 
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int state_env_draw_identity(struct state_identity *out, struct reason *why)
+{
     if (sodium_init() < 0) {
         reason_set(why, "no random numbers");
         return -OHEM_SYSTEM;
     }
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    out->created_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    out->created_ms = state_env_wall_ms();
     randombytes_buf(&out->memory, sizeof out->memory);
     randombytes_buf(out->secret, sizeof out->secret);
     return 0;

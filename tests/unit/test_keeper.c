@@ -5,6 +5,7 @@
  */
 #include "../../daemon/keeper.h"
 #include "../../proto/error.h"
+#include "../lib/space.h"
 #include "../lib/test.h"
 
 #include <fcntl.h>
@@ -289,17 +290,6 @@ static void mount_small(void)
         test_skip("mounts are not allowed here");
 }
 
-static void take_all_space(void)
-{
-    static char block[4096];
-    int fd = open(DIR "/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
-    assert_true(fd >= 0);
-    while (write(fd, block, sizeof block) > 0)
-        ;
-    (void)close(fd);
-}
-
 /* Changes go on while it fails; at its second failure there is space again. */
 static void failing_cb(uv_timer_t *timer)
 {
@@ -335,7 +325,7 @@ static void a_full_disk_is_told_once_and_nothing_is_durable_before_it_is(void **
     mount_small();
     assert_non_null(freopen(LOG, "w", stderr));
     begin(&l);
-    take_all_space();
+    space_take_all(DIR);
     made = 1;
     (void)uv_timer_start(&l.change, failing_cb, 10, 10);
     l.until = UINT64_MAX;
@@ -357,7 +347,7 @@ static void a_disk_that_stays_full_is_an_error_at_the_end(void **state)
     (void)state;
     mount_small();
     begin(&l);
-    take_all_space();
+    space_take_all(DIR);
     made = 1;
     assert_int_equal(keeper_finish(l.keeper, &why), -OHEM_STATE);
     assert_non_null(strstr(why.text, "No space left on device"));

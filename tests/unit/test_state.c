@@ -457,17 +457,23 @@ static void what_is_no_lmdb_file_is_refused(void **state)
     free(bytes);
 }
 
-static void a_state_that_is_cut_short_is_refused(void **state)
+static void make_pages(uint64_t rows)
 {
     struct state *s = must_open(DIR);
+
+    for (uint64_t i = 0; i < rows; i++)
+        put(s, ROWS_CHUNK, 1, i, "some bytes to fill more than a page");
+    must_commit(s);
+    state_close(s);
+}
+
+static void a_state_that_is_cut_short_is_refused(void **state)
+{
     size_t size;
     unsigned char *bytes;
 
     (void)state;
-    for (uint64_t i = 0; i < 100; i++)
-        put(s, ROWS_CHUNK, 1, i, "some bytes to fill more than a page");
-    must_commit(s);
-    state_close(s);
+    make_pages(100);
     bytes = read_file(DATA, &size);
     for (size_t pages = size / 4096 - 1; pages > 1; pages--) {
         write_file(DATA, bytes, pages * 4096);
@@ -479,15 +485,12 @@ static void a_state_that_is_cut_short_is_refused(void **state)
 /* Any page, any damage: refused or opened, and never the end of the process. */
 static void damaged_pages_never_end_the_daemon(void **state)
 {
-    struct state *s = must_open(DIR);
+    struct state *s;
     size_t size;
     unsigned char *bytes;
 
     (void)state;
-    for (uint64_t i = 0; i < 400; i++)
-        put(s, ROWS_CHUNK, 1, i, "some bytes to fill more than a page");
-    must_commit(s);
-    state_close(s);
+    make_pages(400);
     bytes = read_file(DATA, &size);
     for (size_t page = 2 * 4096; page < size; page += 4096) {
         unsigned char saved[64];

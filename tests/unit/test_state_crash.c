@@ -8,6 +8,7 @@
 #include "../../daemon/state.h"
 #include "../../proto/error.h"
 #include "../lib/powercut.h"
+#include "../lib/space.h"
 #include "../lib/test.h"
 
 #include <fcntl.h>
@@ -434,17 +435,6 @@ static void a_disk_that_fails_loses_no_confirmed_commit(void **state)
 /* ---- a full disk -------------------------------------------------------------------------------
  */
 
-static void take_all_space(void)
-{
-    static char block[4096];
-    int fd = open(DIR "/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
-    assert_true(fd >= 0);
-    while (write(fd, block, sizeof block) > 0)
-        ;
-    (void)close(fd);
-}
-
 static void make_space(struct writer *w)
 {
     assert_true(state_status(w->state)->failing);
@@ -463,7 +453,7 @@ static void a_full_disk_is_waited_for_and_nothing_is_lost(void **state)
         mount("tmpfs", DIR, "tmpfs", 0, "size=1m,mode=700") != 0)
         test_skip("mounts are not allowed here");
     w.state = must_open();
-    take_all_space();
+    space_take_all(DIR);
     run_writer(&w);
     assert_int_equal(w.failures, 2);
     assert_int_equal(state_status(w.state)->failures, 2);
@@ -485,13 +475,13 @@ static void a_disk_that_stays_full_is_told_at_the_end(void **state)
         mount("tmpfs", DIR, "tmpfs", 0, "size=1m,mode=700") != 0)
         test_skip("mounts are not allowed here");
     s = must_open();
-    take_all_space();
+    space_take_all(DIR);
     fill(state_rows(s), 1);
     assert_int_equal(state_commit_now(s, &why), -OHEM_STATE);
     assert_non_null(strstr(why.text, "No space left"));
     assert_int_equal(unlink(DIR "/filler"), 0);
     assert_int_equal(state_commit_now(s, &why), 0);
-    take_all_space();
+    space_take_all(DIR);
     state_close(s);
     assert_int_equal(assert_whole(1), 1);
 }
