@@ -9,6 +9,7 @@
 #include "../proto/fields.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -330,6 +331,39 @@ static int check_annealing(const struct job_settings *s, struct reason *why)
     return 0;
 }
 
+/* Nothing that a clock decides may reach the stream of a strict job. */
+static int check_order(struct config_job *job, struct reason *why)
+{
+    struct job_settings *s = &job->settings;
+    uint64_t instances = (uint64_t)job->staleness * s->batch_size;
+
+    if (job->order == CONFIG_ORDER_FREE)
+        return 0;
+    s->staleness = job->staleness;
+    if (s->max_age > 0) {
+        reason_set(why,
+                   "[job %s] max_age = %" PRIu64
+                   ": must be 0 with order = strict, where staleness bounds the age",
+                   s->name, s->max_age);
+        return -OHEM_CONFIG;
+    }
+    if (s->credit > job->staleness) {
+        reason_set(why,
+                   "[job %s] credit = %" PRIu32 ": must be at most staleness = %" PRIu32
+                   " with order = strict",
+                   s->name, s->credit, job->staleness);
+        return -OHEM_CONFIG;
+    }
+    if (instances > JOB_INSTANCES_OUT_MAX) {
+        reason_set(why,
+                   "[job %s] staleness * batch_size = %" PRIu64
+                   ": must be at most %u instances with order = strict",
+                   s->name, instances, JOB_INSTANCES_OUT_MAX);
+        return -OHEM_CONFIG;
+    }
+    return 0;
+}
+
 int config_check(struct config *c, struct reason *why)
 {
     int rc = check_sockets(c, why);
@@ -342,6 +376,8 @@ int config_check(struct config *c, struct reason *why)
         rc = give_dataset(c, &c->jobs[i], why);
         if (rc == 0)
             rc = check_annealing(&c->jobs[i].settings, why);
+        if (rc == 0)
+            rc = check_order(&c->jobs[i], why);
     }
     return rc;
 }

@@ -35,9 +35,17 @@ struct config_dataset {
     char fields[MESSAGE_TEXT_BYTES_MAX + 1]; /* what a record consists of (fields.h), or "" */
 };
 
+/* What the sequence of a job's batches may depend on (DESIGN 5). */
+enum config_order {
+    CONFIG_ORDER_FREE,  /* never waits: timing decides, too */
+    CONFIG_ORDER_STRICT /* data set, seed, settings and losses alone: may wait for reports */
+};
+
 struct config_job {
     char dataset[MESSAGE_NAME_BYTES_MAX + 1]; /* a [dataset NAME]; "": the only one */
-    struct job_settings settings;             /* all but dataset and secret */
+    enum config_order order;
+    uint32_t staleness;           /* D of the strict order, 1..4096; 64 */
+    struct job_settings settings; /* all but dataset and secret; staleness by config_check() */
 };
 
 struct config {

@@ -24,6 +24,7 @@ const struct config config_defaults = {
 const struct config_dataset config_dataset_defaults = {.immutable = false};
 
 const struct config_job config_job_defaults = {
+    .staleness = 64,
     .settings =
         {
             .lambda = 0.5,
@@ -54,6 +55,11 @@ static const char *const normalise_words[] = {
     [SAMPLER_MAX] = "max",
     [SAMPLER_NONE] = "none",
     [SAMPLER_NONE + 1] = NULL,
+};
+static const char *const order_words[] = {
+    [CONFIG_ORDER_FREE] = "free",
+    [CONFIG_ORDER_STRICT] = "strict",
+    [CONFIG_ORDER_STRICT + 1] = NULL,
 };
 static const char *const share_words[] = {
     [CONFIG_SHARE_MAP] = "map",
@@ -169,6 +175,8 @@ const struct config_setting config_settings[] = {
      .unit = "instances", .meaning = "at least so many are selected"},
     {JOB("normalise", settings.sampler.normalise), WORD(normalise_words),
      .meaning = "a batch's weights have this mean or max 1"},
+    {JOB("order", order), WORD(order_words),
+     .meaning = "strict: batches follow from seed and losses alone; free: never waits"},
     {JOB("redraws", settings.sampler.redraws), WHOLE(U32, 0, 64), .unit = "draws",
      .meaning = "with unique: tries before a hard slot falls to coverage"},
     {JOB("rho", settings.sampler.rho), SHARE,
@@ -177,6 +185,8 @@ const struct config_setting config_settings[] = {
      .meaning = "of all that is drawn at random"},
     {JOB("select", settings.selection.rule), WORD(select_words),
      .meaning = "what is back-propagated: the hardest, or all"},
+    {JOB("staleness", staleness), WHOLE(U32, 1, STRICT_STALENESS_MAX), .unit = "batches",
+     .meaning = "strict: a batch is drawn when those so far before it are reported"},
     {JOB("unique", settings.sampler.unique), .type = CONFIG_BOOL,
      .meaning = "no instance twice in a batch"},
     {JOB("warmup_epochs", settings.sampler.warmup_epochs), REAL(0, EPOCHS_MAX), .unit = "epochs",

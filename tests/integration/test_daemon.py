@@ -329,7 +329,7 @@ def its_lines_tell_of_the_start_and_the_end():
     wanted = [f"info dataset: opened name=default path=\"{data}\" instances={INSTANCES} "
               f"bytes={INSTANCES * RECORD_BYTES} record_bytes={RECORD_BYTES} seconds=",
               f"info server: listening endpoint={daemon.listen}",
-              "info job: ready name=default dataset=default seed=0 batch_size=256",
+              "info job: ready name=default dataset=default seed=0 order=free batch_size=256",
               "info main: ready version=",
               "info main: draining signal=15",
               "info main: ended"]

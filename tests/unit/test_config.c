@@ -99,8 +99,8 @@ static void every_setting_reaches_its_field(void **state)
                 "[job j]\ndataset = b\nseed = 18446744073709551615\nlambda = 0.25\nrho = 1\n"
                 "weight = uniform\nalpha = 2.5\nbeta = 1\nnormalise = max\nunique = off\n"
                 "redraws = 0\nwarmup_epochs = 1\nanneal_in = 2\nanneal_out = 0.5\nepochs = 3.5\n"
-                "select = all\nkeep = 0.75\nkeep_count = 9\nmin_keep = 4\nbatch_size = 65536\n"
-                "credit = 64\nlease_ms = 100\nlate_ms = 0\n");
+                "select = all\nkeep = 0.75\nkeep_count = 9\nmin_keep = 4\nbatch_size = 9000\n"
+                "order = strict\nstaleness = 64\ncredit = 64\nlease_ms = 100\nlate_ms = 0\n");
     assert_string_equal(config.listen, "tcp://*:5555");
     assert_string_equal(config.status_socket, "/s/status");
     assert_int_equal(config.socket_mode, 0600);
@@ -137,7 +137,9 @@ static void every_setting_reaches_its_field(void **state)
     assert_true(s->selection.keep_ratio == 0.75);
     assert_int_equal(s->selection.keep_count, 9);
     assert_int_equal(s->selection.min_keep, 4);
-    assert_int_equal(s->batch_size, 65536);
+    assert_int_equal(config.jobs[0].order, CONFIG_ORDER_STRICT);
+    assert_int_equal(s->staleness, 64);
+    assert_int_equal(s->batch_size, 9000);
     assert_int_equal(s->credit, 64);
     assert_int_equal(s->lease_ms, 100);
     assert_int_equal(s->late_ms, 0);
@@ -476,6 +478,28 @@ static void sections_that_do_not_fit_together_are_refused(void **state)
     config_deinit(&config);
 }
 
+static void strict_order_takes_no_setting_that_a_clock_decides(void **state)
+{
+    (void)state;
+    assert_read(DATASET "[job a]\nstaleness = 3\nmax_age = 5\n");
+    assert_int_equal(config.jobs[0].settings.staleness, 0);
+    config_deinit(&config);
+    assert_read(DATASET "[job a]\norder = strict\n");
+    assert_int_equal(config.jobs[0].settings.staleness, 64);
+    config_deinit(&config);
+    assert_read(DATASET "[job a]\norder = strict\nstaleness = 4\n");
+    assert_int_equal(config.jobs[0].settings.staleness, 4);
+    config_deinit(&config);
+    assert_refused(DATASET "[job a]\norder = strict\nmax_age = 5\n",
+                   "[job a] max_age = 5: must be 0 with order = strict, where staleness bounds "
+                   "the age");
+    assert_refused(DATASET "[job a]\norder = strict\nstaleness = 3\n",
+                   "[job a] credit = 4: must be at most staleness = 3 with order = strict");
+    assert_refused(DATASET "[job a]\norder = strict\nstaleness = 4096\nbatch_size = 4097\n",
+                   "[job a] staleness * batch_size = 16781312: must be at most 16777216 "
+                   "instances with order = strict");
+}
+
 static void there_may_be_64_jobs_and_no_more(void **state)
 {
     char text[2048] = DATASET;
@@ -628,6 +652,7 @@ TEST_MAIN(TEST(every_setting_reaches_its_field),
           TEST(a_file_that_cannot_be_read_is_named), TEST(tcp_needs_the_operators_word),
           TEST(a_socket_path_over_107_bytes_is_refused_with_both_numbers),
           TEST(sections_that_do_not_fit_together_are_refused),
+          TEST(strict_order_takes_no_setting_that_a_clock_decides),
           TEST(there_may_be_64_jobs_and_no_more),
           TEST(a_wrong_value_on_the_command_line_is_refused),
           TEST(what_is_printed_reads_back_to_the_same),
