@@ -2,6 +2,7 @@
 #
 #   make              daemon, client library, tools
 #   make check        all tests     T=lease/expire one    SAN=address,undefined | thread
+#   make check-long   what takes minutes: the daemon and trainers killed 200 times and more
 #   make demo         Fashion-MNIST, a daemon and a trainer, in about two minutes
 #   make bench        speeds, as ratios                   QUICK=1
 #   make fuzz F=codec SECONDS=60
@@ -75,6 +76,7 @@ TESTLIB_SRC := $(filter-out tests/lib/slowfs.c tests/lib/powercut.c,$(wildcard t
 UNIT_SRC   := $(wildcard tests/unit/test_*.c tests/property/test_*.c)
 INTEG_SRC  := $(wildcard tests/integration/test_*.c)
 BENCH_SRC  := $(wildcard tests/bench/*.c)
+CHAOS_SRC  := $(wildcard tests/chaos/chaos_*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
 
 objs = $(patsubst %.c,$(O)/%.o,$(1))
@@ -96,6 +98,7 @@ $(call objs,$(IMPORT_SRC)): PKG = $(PKG_IMPORT)
 $(call objs,$(CTL_SRC)): PKG = $(PKG_CTL)
 $(call objs,$(DEMO_SRC)): PKG = $(PKG_DEMO) zlib
 $(call objs,$(TESTLIB_SRC) $(UNIT_SRC) $(INTEG_SRC)): PKG = $(PKG_TEST) $(PKG_CLIENT) lmdb
+$(call objs,$(CHAOS_SRC)): PKG = $(PKG_CLIENT)
 $(call objs,tests/lib/slowfs.c): PKG = $(PKG_SLOWFS)
 $(call objs,$(BENCH_SRC)): PKG = $(PKG_BENCH)
 
@@ -136,6 +139,14 @@ $(UNIT_BIN) $(INTEG_BIN): $(O)/%: $(O)/%.o $(TEST_LIBS) $(O)/libohem.a
 	$(Q)$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $< $(TEST_LIBS) $(O)/libohem.a \
 	  $(call pkg_libs,$(PKG_TEST) $(PKG_DAEMON)) -lm -lpthread
 
+# Chaos: a trainer that is killed, with a tap where the library receives; a reader of the state
+CHAOS_BIN := $(patsubst %.c,$(O)/%,$(CHAOS_SRC))
+$(O)/tests/chaos/chaos_trainer: $(call objs,tests/chaos/chaos_trainer.c) $(O)/libohem.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=link_receive -pie -o $@ $^ $(call pkg_libs,$(PKG_CLIENT)) -lm
+$(O)/tests/chaos/chaos_state: $(call objs,tests/chaos/chaos_state.c) $(O)/libdaemon.a \
+  $(O)/libengine.a $(O)/libproto.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_DAEMON)) -lm -lpthread
+
 # A slow disk for the tests, as a file system of its own
 $(O)/slowfs: $(call objs,tests/lib/slowfs.c)
 	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_SLOWFS)) -lpthread
@@ -153,8 +164,9 @@ $(O)/tests/unit/test_alloc $(O)/tests/unit/test_state $(O)/tests/integration/tes
 # the faults of test_attribution.c sit between the engine's parts
 $(O)/tests/property/test_attribution: TEST_LDFLAGS = -Wl,--wrap=hardness_report
 
-.PHONY: tests check
-tests: all $(UNIT_BIN) $(INTEG_BIN) $(DEMO) $(O)/slowfs $(O)/powercut.so
+.PHONY: tests chaos check
+chaos: all $(CHAOS_BIN)
+tests: all $(UNIT_BIN) $(INTEG_BIN) $(CHAOS_BIN) $(DEMO) $(O)/slowfs $(O)/powercut.so
 
 CHECK = python3 tests/lib/run.py --build $(BUILD)
 # One flavour when T or SAN is given; else the plain build and every sanitizer (tests/lib/run.py has
@@ -169,6 +181,14 @@ else
 	$(MAKE) tests SAN=thread
 	$(CHECK) --all
 endif
+
+# The daemon and its trainers killed at any moment, hundreds of times; gcc against clang (a quarter
+# of an hour). SEED=N for that of an earlier run.
+.PHONY: check-long
+check-long: deps-check
+	$(MAKE) tests CC=gcc
+	$(MAKE) chaos CC=clang
+	PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 tests/chaos/long.py --build $(BUILD) $(if $(SEED),--seed $(SEED))
 
 # ---- the rest ----------------------------------------------------------------------------------
 

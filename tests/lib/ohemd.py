@@ -88,12 +88,16 @@ class Daemon:
         self.command = [*wrapper, program("ohemd"), *source, *arguments]
         self.process = None
 
-    def start(self):
-        """Start, and return when it answers."""
+    def launch(self):
+        """Start, and do not wait."""
         environment = dict(os.environ, RUNTIME_DIRECTORY=self.directory)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command, env=environment, stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL)
+
+    def start(self):
+        """Start, and return when it answers."""
+        self.launch()
         try:
             wait_for(self._answers, "the daemon answers on its status socket")
         except BaseException:

@@ -28,7 +28,7 @@ VALGRIND = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--show
 
 # (part, flavour, kinds, wrapper, deadline in seconds, big cases too)
 PLAN = [
-    ("plain", "gcc", ("unit", "property", "integration"), [], 240, True),
+    ("plain", "gcc", ("unit", "property", "integration", "chaos"), [], 240, True),
     ("address+undefined", "gcc-address-undefined", ("unit", "property", "integration"), [], 300, False),
     ("thread", "gcc-thread", ("integration",), [], 300, False),
     ("valgrind", "gcc", ("unit",), VALGRIND, 300, False),
@@ -129,7 +129,8 @@ def main():
 
     plan = PLAN if options.all else [
         next((p for p in PLAN if p[1] == options.flavour and not p[3]),
-             (options.flavour, options.flavour, ("unit", "property", "integration"), [], 300, False))]
+             (options.flavour, options.flavour, ("unit", "property", "integration", "chaos"), [], 300,
+          False))]
     cases = [case for part, flavour, kinds, wrapper, deadline, big in plan
              for case in cases_of(part, build / flavour, kinds, wrapper, deadline, big)
              if options.only in case.label]
