@@ -175,6 +175,14 @@ void client_take_durable(struct ohem_client *c, uint64_t seq)
     kept_take_durable(&c->kept, seq);
 }
 
+/* Strict order, after a restart: its step is not drawn again yet. */
+static void note_early(struct ohem_client *c, struct kept_report *r)
+{
+    r->early = true;
+    if (c->retry_ms == 0)
+        c->retry_ms = client_now_ms() + RETRY_MS;
+}
+
 /* An answer: of a daemon that writes nothing to disk nothing more can be had. */
 static void note_answered(struct ohem_client *c, const struct message_selection *m)
 {
@@ -182,6 +190,10 @@ static void note_answered(struct ohem_client *c, const struct message_selection 
 
     if (r == NULL || !token_equal(r->token, m->token))
         return;
+    if ((m->flags & SELECTION_FLAG_EARLY) != 0) {
+        note_early(c, r);
+        return;
+    }
     r->answered = true;
     if (!c->welcome.durable)
         kept_drop(&c->kept, r);
@@ -209,7 +221,7 @@ static int take_selection(struct ohem_client *c, const struct message_selection 
         refuse(b, -OHEM_TOKEN, "the report was applied before, but its selection was not kept");
     else
         batch_answer(b, m);
-    if (m->lsn > c->lsn)
+    if (m->lsn > c->lsn && (m->flags & SELECTION_FLAG_EARLY) == 0)
         c->lsn = m->lsn;
     return 0;
 }
@@ -226,25 +238,11 @@ static void take_refusal(struct ohem_client *c, const struct message_error *m)
         refuse(b, -(int)m->code, m->text);
 }
 
-/* Strict order, after a restart: its step is not drawn again yet. */
-static void take_retry(struct ohem_client *c, const struct message_error *m)
-{
-    struct kept_report *r = kept_find_token(&c->kept, m->token);
-
-    if (r == NULL)
-        return;
-    r->early = true;
-    if (c->retry_ms == 0)
-        c->retry_ms = client_now_ms() + RETRY_MS;
-}
-
 static void take_error(struct ohem_client *c, const struct message_error *m)
 {
     if (m->code == OHEM_NO_SESSION) {
         if (c->welcomed)
             client_send_hello(c);
-    } else if (m->about == MESSAGE_LOSS && m->code == OHEM_RETRY) {
-        take_retry(c, m);
     } else if (m->about == MESSAGE_LOSS) {
         take_refusal(c, m);
     } else if (m->about == MESSAGE_HELLO || m->about == 0) {

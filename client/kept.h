@@ -19,7 +19,7 @@ struct kept_report {
     bool released;       /* the batch: its CREDIT follows when the report is sent again */
     bool answered;
     bool put_off;  /* not sent yet */
-    bool early;    /* the daemon wants it again in a moment (RETRY) */
+    bool early;    /* the daemon wants it again in a moment (EARLY) */
     uint32_t room; /* K that the arrays have room for */
     uint32_t count;
     float *losses; /* [K], behind the ids */

@@ -191,6 +191,9 @@ struct message_loss {
 #define SELECTION_FLAG_FORGOTTEN 4u
 /* strict order: another trainer's report of this step came first, this one changed nothing */
 #define SELECTION_FLAG_SUPERSEDED 8u
+/* strict order, after a restart: the selection stands, but the report's turn has not come again and
+ * nothing is changed yet. It is to be sent again in a moment */
+#define SELECTION_FLAG_EARLY 16u
 
 /* Over a set of losses; all 0 when it is empty. */
 struct loss_stats {

@@ -487,8 +487,6 @@ int job_release(struct job *j, struct session *s, struct token token, struct rea
 
     if (l == NULL)
         return release_claim(j, s, token, why);
-    if (l->put_off)
-        return 0; /* the CREDIT comes again, too, behind the report */
     if (l->state == LEASE_OPEN)
         settle_unreported(j, s, l);
     job_no_longer_unsent(l);

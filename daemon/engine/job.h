@@ -133,7 +133,7 @@ struct job_outcome {
  * A lease that is not known any more (the batch was given back, or handed out by an earlier life of
  * the daemon) is known by the report's ids, if they and the token belong together.
  * @return 0, or -OHEM_TOKEN, -OHEM_FOREIGN, -OHEM_COUNT, -OHEM_CONFLICT, -OHEM_EXPIRED,
- * -OHEM_NOMEM, -OHEM_RETRY with the reason; then nothing changed but the count of refusals
+ * -OHEM_NOMEM with the reason; then nothing changed but the count of refusals
  */
 int job_report(struct job *j, struct session *s, const struct message_loss *loss,
                struct job_outcome *out, struct reason *why);

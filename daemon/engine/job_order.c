@@ -39,7 +39,7 @@ static void apply(struct job *j, const struct strict_batch *b)
     (void)job_apply(j, &batch, b->reported ? b->losses : NULL);
 }
 
-/* Reports of a session up to the first that waits are applied. */
+/* Reports of a session up to the first that waits, or has to come again, are applied. */
 static void note_applied(struct job *j)
 {
     struct session *s;
@@ -47,6 +47,8 @@ static void note_applied(struct job *j)
     TAILQ_FOREACH (s, &j->sessions, of_job) {
         uint64_t seq = strict_applied_seq(&j->strict, s, s->reported_seq);
 
+        if (s->early_count > 0 && s->early[0] <= seq)
+            seq = s->early[0] - 1;
         if (seq > s->applied_seq) {
             s->applied_seq = seq;
             s->dirty = j->saved.dirty = true;

@@ -73,13 +73,6 @@ static int refuse_conflict(struct job *j, uint64_t step, struct reason *why)
     return -OHEM_CONFLICT;
 }
 
-static int put_off(struct job *j, uint64_t step, struct reason *why)
-{
-    j->metrics.reports_put_off++;
-    reason_set(why, "the turn of step %" PRIu64 " has not come again yet", step);
-    return -OHEM_RETRY;
-}
-
 /* ---- what a report says ------------------------------------------------------------------------
  */
 
@@ -132,14 +125,15 @@ static int take_free(struct job *j, struct lease *l, uint64_t digest, struct rea
     return 0;
 }
 
-/* Strict order: it waits for its turn, unless another's report of the step came first. */
+/* Strict order: it waits for its turn, unless another's report of the step came first.
+ * @return -OHEM_RETRY: its step is not drawn (again) yet */
 static int take_strict(struct job *j, struct session *s, struct lease *l, uint64_t seq,
                        uint64_t digest, struct reason *why)
 {
     struct strict_batch *b = strict_at(&j->strict, l->token.step);
 
     if (b == NULL && l->token.step >= j->strict.drawn)
-        return put_off(j, l->token.step, why);
+        return -OHEM_RETRY;
     if (b != NULL &&
         (b->count != l->count || memcmp(b->ids, l->ids, l->count * sizeof *l->ids) != 0))
         return refuse_ids(j, l->token.step, why);
@@ -200,7 +194,6 @@ static int report_known(struct job *j, struct session *s, struct lease *l,
         return 0;
     }
     rc = take(j, s, l, loss, digest, why);
-    l->put_off = rc == -OHEM_RETRY;
     if (rc != 0)
         return rc;
     job_no_longer_unsent(l);
@@ -322,6 +315,31 @@ static int report_forgotten(struct job *j, struct session *s, const struct messa
     return 0;
 }
 
+/* ---- one whose turn has not come again ---------------------------------------------------------
+ */
+
+/* Its step is not drawn again since a restart. The report is nothing to this life yet, but the
+ * trainer is not to wait: the steps before may be for it to do, since whoever did them is gone. The
+ * selection follows from the losses alone; the client keeps the report and sends it again. */
+static int answer_early(struct job *j, struct session *s, const struct message_loss *loss,
+                        struct job_outcome *out, struct reason *why)
+{
+    struct lease *l = &j->forgotten;
+
+    if (session_add_early(s, loss->seq) != 0) {
+        reason_set(why, "no memory for the report of step %" PRIu64, loss->token.step);
+        return -OHEM_NOMEM;
+    }
+    l->token = loss->token;
+    l->answer.seq = loss->seq;
+    l->answer.lsn = loss->token.step + 1;
+    selection_choose(&j->settings.selection, j->losses, (uint32_t)loss->losses.count,
+                     &l->answer.selection);
+    j->metrics.reports_early++;
+    *out = (struct job_outcome){l, SELECTION_FLAG_EARLY};
+    return 0;
+}
+
 /* ---- all of them -------------------------------------------------------------------------------
  */
 
@@ -332,16 +350,10 @@ int job_report(struct job *j, struct session *s, const struct message_loss *loss
     int rc;
 
     job_draw_ahead(j);
-    if (s->retry_seq != 0 && loss->seq > s->retry_seq) { /* they are taken in their order */
-        if (l != NULL)
-            l->put_off = true;
-        return put_off(j, loss->token.step, why);
-    }
     rc = l != NULL ? report_known(j, s, l, loss, out, why) : report_forgotten(j, s, loss, out, why);
     if (rc == -OHEM_RETRY)
-        s->retry_seq = loss->seq;
-    else if (s->retry_seq == loss->seq)
-        s->retry_seq = 0;
+        return answer_early(j, s, loss, out, why);
+    session_remove_early(s, loss->seq);
     if (rc == 0)
         job_note_seq(j, s, loss->seq);
     job_apply_ready(j);

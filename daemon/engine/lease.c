@@ -144,7 +144,7 @@ void lease_grant(struct lease_table *t, struct lease *l, struct token token, uin
     assert(l->state == LEASE_FREE);
     l->token = token;
     l->end_ms = now_ms + t->lease_ms;
-    l->unsent = l->put_off = false;
+    l->unsent = false;
     remember_step(t, l);
     enter_state(t, l, LEASE_OPEN);
 }

@@ -41,7 +41,6 @@ struct lease {
     struct token token;
     struct session *session; /* whose slot it is; never changes */
     uint64_t end_ms;         /* open: of the lease; returned: when it is closed */
-    bool put_off;            /* its report came before its turn, and will come again */
     bool unsent;             /* to be sent again: its session came back without it */
     uint64_t epoch;          /* as the BATCH said */
     uint64_t lsn;            /* the job's last report that the draw knew of */

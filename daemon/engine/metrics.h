@@ -28,7 +28,7 @@
     X(releases_refused, "batches given back under a token that is not held") \
     X(reports_recovered, "reports of batches that only the report itself still knew") \
     X(reports_superseded, "reports of a step that another trainer had reported (strict order)") \
-    X(reports_put_off, "reports that came before their turn (strict order, after a restart)") \
+    X(reports_early, "reports that came before their turn (strict order, after a restart)") \
     X(losses_applied, "losses that reached a score") \
     X(losses_nonfinite, "losses that were NaN or infinite, never applied") \
     X(losses_negative, "losses below zero, counted as 0 for the draw") \

@@ -1,9 +1,13 @@
 /* session.c - one connected trainer and its slots; see session.h. */
 #include "session.h"
 
+#include "../../proto/error.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define EARLY_CAPACITY_FIRST 64
 
 struct session *session_new(const struct message_hello *hello, struct job *job, uint64_t peer,
                             uint64_t number, uint64_t now_ms)
@@ -45,6 +49,7 @@ void session_free(struct session *s)
     for (uint32_t i = 0; i < s->credit; i++)
         lease_deinit(&s->slots[i]);
     free(s->slots);
+    free(s->early);
     free(s);
 }
 
@@ -64,6 +69,57 @@ struct lease *session_find(struct session *s, struct token token)
         if (s->slots[i].state != LEASE_FREE && token_equal(s->slots[i].token, token))
             return &s->slots[i];
     return NULL;
+}
+
+/* Where it is, or belongs: nearly always at an end. */
+static uint32_t place_of_early(const struct session *s, uint64_t seq)
+{
+    uint32_t i = s->early_count;
+
+    if (i > 0 && seq <= s->early[0])
+        return 0;
+    while (i > 0 && s->early[i - 1] >= seq)
+        i--;
+    return i;
+}
+
+static int reserve_early(struct session *s)
+{
+    uint32_t capacity = s->early_capacity > 0 ? 2 * s->early_capacity : EARLY_CAPACITY_FIRST;
+    uint64_t *bigger;
+
+    if (s->early_count < s->early_capacity)
+        return 0;
+    bigger = realloc(s->early, capacity * sizeof *bigger);
+    if (bigger == NULL)
+        return -OHEM_NOMEM;
+    s->early = bigger;
+    s->early_capacity = capacity;
+    return 0;
+}
+
+int session_add_early(struct session *s, uint64_t seq)
+{
+    uint32_t at = place_of_early(s, seq);
+
+    if (at < s->early_count && s->early[at] == seq)
+        return 0;
+    if (s->early_count == MESSAGE_KEPT_MAX || reserve_early(s) != 0)
+        return -OHEM_NOMEM;
+    memmove(&s->early[at + 1], &s->early[at], (s->early_count - at) * sizeof *s->early);
+    s->early[at] = seq;
+    s->early_count++;
+    return 0;
+}
+
+void session_remove_early(struct session *s, uint64_t seq)
+{
+    uint32_t at = place_of_early(s, seq);
+
+    if (at == s->early_count || s->early[at] != seq)
+        return;
+    s->early_count--;
+    memmove(&s->early[at], &s->early[at + 1], (s->early_count - at) * sizeof *s->early);
 }
 
 uint64_t session_key_hash(const struct session_key *key)

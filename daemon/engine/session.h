@@ -40,7 +40,8 @@ struct session {
     uint64_t reports, batches; /* totals for status */
     struct session_claim claims[MESSAGE_CREDIT_MAX];
     uint32_t claim_count;
-    uint64_t retry_seq;    /* its report that came before its turn: later ones wait; 0: none */
+    uint64_t *early; /* seqs of its reports that came before their turn, ascending: they come again */
+    uint32_t early_count, early_capacity;
     uint64_t reported_seq; /* the highest of its reports that was taken */
     uint64_t applied_seq;  /* of its reports, up to this one all are applied */
     uint64_t captured_seq; /* likewise, when the job was captured last */
@@ -62,6 +63,12 @@ struct lease *session_free_slot(struct session *s);
 
 /** The slot that holds this token, or NULL. */
 struct lease *session_find(struct session *s, struct token token);
+
+/** Its report came before its turn. @return 0 or -OHEM_NOMEM */
+int session_add_early(struct session *s, uint64_t seq);
+
+/** It came at its turn, or will not come again. */
+void session_remove_early(struct session *s, uint64_t seq);
 
 /** The bucket of a key in a map. Two keys may share it: compare the keys. */
 uint64_t session_key_hash(const struct session_key *key);

@@ -430,13 +430,18 @@ static void judge_repeat(struct oracle *o, struct oracle_batch *b, const struct 
 }
 
 /* Strict order: after a restart its batch is to be drawn again first. */
-static bool may_wait(struct oracle *o, const struct oracle_batch *b)
+static void judge_early(struct oracle *o, struct oracle_batch *b, const struct oracle_answer *a)
 {
+    bool is_drawn = false;
+
     for (size_t i = 0; i < o->batch_count; i++)
-        if (o->batches[i].token.step == b->token.step &&
-            mark_in(&o->now, i)->lease != ORACLE_UNKNOWN)
-            return false;
-    return o->strict;
+        is_drawn |= o->batches[i].token.step == b->token.step &&
+                    mark_in(&o->now, i)->lease != ORACLE_UNKNOWN;
+    CHECK(o->strict && !is_drawn, "step %" PRIu64 " is drawn, its report must wait",
+          b->token.step);
+    CHECK(b->selected == 0 || b->selected == a->selected,
+          "the same losses of step %" PRIu64 " get another selection", b->token.step);
+    b->selected = a->selected;
 }
 
 /* A true report was refused: may it be? */
@@ -446,10 +451,6 @@ static void judge_refusal(struct oracle *o, struct oracle_batch *b, const struct
     const struct oracle_mark *m = mark(o, b);
     bool leased = m->lease == ORACLE_OPEN || m->lease == ORACLE_RETURNED;
 
-    CHECK(code != OHEM_RETRY || may_wait(o, b), "step %" PRIu64 " is drawn, its report must wait",
-          b->token.step);
-    if (code == OHEM_RETRY)
-        return;
     if (m->fate == ORACLE_TAKEN && !has_same_losses(b, loss)) {
         CHECK(code == OHEM_CONFLICT || code == OHEM_EXPIRED || m->lease != ORACLE_SETTLED,
               "other losses were answered error %d", code);
@@ -483,6 +484,10 @@ bool oracle_reported(struct oracle *o, uint32_t owner, const struct message_loss
     }
     if (a->code != 0) {
         judge_refusal(o, b, loss, a->code, now_ms);
+        return false;
+    }
+    if ((a->flags & SELECTION_FLAG_EARLY) != 0) {
+        judge_early(o, b, a);
         return false;
     }
     if ((a->flags & SELECTION_FLAG_SUPERSEDED) != 0) {

@@ -303,7 +303,7 @@ static void hear_selection(struct survivor *s, const struct message_selection *m
 {
     struct survivor_batch *b = find(s, m->token);
 
-    if (b != NULL && b->seq == m->seq)
+    if (b != NULL && b->seq == m->seq && (m->flags & SELECTION_FLAG_EARLY) == 0)
         b->answered = true;
     take_durable(s, m->durable_seq);
 }
@@ -317,7 +317,7 @@ static void hear_error(struct world *w, struct survivor *s, const struct message
             survivor_hello(w, s);
     } else if (m->about == MESSAGE_HELLO) {
         s->gone = m->code != OHEM_DRAINING; /* then it asks the next daemon */
-    } else if (m->about == MESSAGE_LOSS && m->code != OHEM_RETRY && b != NULL && b->seq != 0) {
+    } else if (m->about == MESSAGE_LOSS && b != NULL && b->seq != 0) {
         b->answered = true;
         b->kept = false;
         sweep(s);
