@@ -517,6 +517,8 @@ void job_expire(struct job *j, uint64_t now_ms)
     }
     while (lease_close_late(&j->leases, now_ms) != NULL)
         ;
+    if (j->strict.applied < j->strict.drawn) /* a step that waits is not over, however long ago */
+        (void)steps_draw(&j->steps, j->strict.applied, now_ms);
     steps_expire(&j->steps, now_ms, forgotten_after_ms(j));
 }
 
