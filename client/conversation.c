@@ -344,6 +344,10 @@ static bool speak(struct ohem_client *c)
         client_say_early(c);
         spoke = true;
     }
+    if (link_came_back(&c->link) && c->welcomed) {
+        client_send_ping(c); /* is it the same daemon? */
+        return true;
+    }
     if (now - c->heard_ms < PING_MS || now - c->asked_ms < PING_MS)
         return spoke;
     if (c->welcomed)

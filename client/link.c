@@ -8,18 +8,41 @@
 
 #define LINGER_MS     1000
 #define HEARTBEAT_MS  10000
-#define PAYLOAD_FRAME 6 /* of a BATCH */
-#define PART_FRAME    1 /* of a PART */
+#define MONITOR       "inproc://monitor" /* each link has a context of its own */
+#define PAYLOAD_FRAME 6                  /* of a BATCH */
+#define PART_FRAME    1                  /* of a PART */
 
 static int set_option(struct link *l, int option, int value)
 {
     return zmq_setsockopt(l->socket, option, &value, sizeof value);
 }
 
+/* Who waits for a daemon has nothing to say by which it would notice that another one is there.
+ * Without memory for this it notices when it asks. */
+static void open_monitor(struct link *l)
+{
+    size_t size = sizeof l->monitor_descriptor;
+
+    if (zmq_socket_monitor(l->socket, MONITOR, ZMQ_EVENT_CONNECTED) != 0)
+        return;
+    l->monitor = zmq_socket(l->context, ZMQ_PAIR);
+    if (l->monitor != NULL && zmq_connect(l->monitor, MONITOR) == 0)
+        (void)zmq_getsockopt(l->monitor, ZMQ_FD, &l->monitor_descriptor, &size);
+    l->monitor_is_due = true; /* its descriptor tells of changes only: look once, then wait */
+}
+
+static void close_monitor(struct link *l)
+{
+    (void)zmq_socket_monitor(l->socket, NULL, 0);
+    if (l->monitor != NULL)
+        (void)zmq_close(l->monitor);
+}
+
 int link_open(struct link *l, const char *endpoint, struct reason *why)
 {
     size_t size = sizeof l->descriptor;
 
+    l->monitor_descriptor = -1;
     l->codec = codec_new();
     if (l->codec == NULL) {
         reason_set(why, "out of memory");
@@ -37,6 +60,7 @@ int link_open(struct link *l, const char *endpoint, struct reason *why)
     (void)set_option(l, ZMQ_IPV6, 1);
     (void)set_option(l, ZMQ_RCVHWM, 0); /* both ways the credit bounds what may be waiting */
     (void)set_option(l, ZMQ_SNDHWM, 0);
+    open_monitor(l);
     if (zmq_connect(l->socket, endpoint) == 0)
         return 0;
     reason_set(why, "endpoint '%s': %s", endpoint, zmq_strerror(zmq_errno()));
@@ -55,6 +79,7 @@ void link_close(struct link *l, bool discard)
     if (l->socket != NULL) {
         if (discard)
             (void)set_option(l, ZMQ_LINGER, 0);
+        close_monitor(l);
         (void)zmq_close(l->socket);
     }
     while (l->context != NULL && zmq_ctx_term(l->context) != 0 && zmq_errno() == EINTR)
@@ -127,7 +152,25 @@ zmq_msg_t *link_part_payload(struct link *l)
 
 void link_wait(struct link *l, long ms)
 {
-    struct pollfd p = {.fd = l->descriptor, .events = POLLIN};
+    struct pollfd p[] = {{.fd = l->descriptor, .events = POLLIN},
+                         {.fd = l->monitor_descriptor, .events = POLLIN}};
 
-    (void)poll(&p, 1, (int)ms); /* interrupted or not: the caller looks again */
+    (void)poll(p, 2, (int)ms); /* interrupted or not: the caller looks again */
+    l->monitor_is_due = l->monitor_is_due || (p[1].revents & POLLIN) != 0;
+}
+
+/* An event is two frames: what, and where. */
+bool link_came_back(struct link *l)
+{
+    uint64_t before = l->connects;
+    zmq_msg_t part;
+
+    if (!l->monitor_is_due || l->monitor == NULL)
+        return false;
+    l->monitor_is_due = false;
+    (void)zmq_msg_init(&part);
+    while (zmq_msg_recv(&part, l->monitor, ZMQ_DONTWAIT) >= 0 || zmq_errno() == EINTR)
+        l->connects += zmq_msg_more(&part) != 0;
+    (void)zmq_msg_close(&part);
+    return before > 0 && l->connects > before;
 }

@@ -15,7 +15,11 @@ struct link {
     struct codec *codec;
     zmq_msg_t parts[MESSAGE_FRAMES_MAX]; /* of the message received last */
     size_t count;
-    int descriptor; /* of the socket, to wait at */
+    int descriptor;         /* of the socket, to wait at */
+    void *monitor;          /* tells when the socket connects; NULL: it cannot be told */
+    int monitor_descriptor; /* likewise; -1 */
+    bool monitor_is_due;    /* it has something to tell */
+    uint64_t connects;      /* that it told; the first is no coming back */
 };
 
 /** @return 0, or -OHEM_NOMEM, -OHEM_SYSTEM, -OHEM_INVALID (the endpoint) with the reason. After a
@@ -38,6 +42,9 @@ int link_receive(struct link *l, struct message *out, struct reason *why);
 /** The frame that the payload of a received BATCH, or PART, lies in; may be moved away. */
 zmq_msg_t *link_payload(struct link *l);
 zmq_msg_t *link_part_payload(struct link *l);
+
+/** Did the socket connect again since this was last asked? Looks only at what link_wait() saw. */
+bool link_came_back(struct link *l);
 
 /** Wait until something can be received, or for so long. Only when link_receive() has just said
  * that nothing is there, and nothing was sent since: the socket tells of changes only. */

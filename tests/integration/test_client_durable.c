@@ -514,6 +514,89 @@ static void close_waits_for_the_disk_a_moment(void **state)
     assert_int_equal(f.durable_seq, 1);
 }
 
+/* ---- strict order ----------------------------------------------------------------------------
+ */
+
+static void a_report_before_its_turn_has_its_selection_and_is_sent_again_with_its_credit(
+    void **state)
+{
+    struct fake f = {.durable = 1, .credit = 1, .flags = SELECTION_FLAG_EARLY};
+    struct ohem_client *client = begin(&f);
+    struct ohem_batch *b = daemon_next(client), *none;
+    const struct fake_said *s;
+    size_t count, again = 2;
+
+    (void)state;
+    fake_lock(&f);
+    f.credit = 0; /* no other batch comes */
+    fake_unlock(&f);
+    (void)daemon_report(b, losses);
+    ohem_release(b);
+    for (int tries = 0; count_said(&f, MESSAGE_LOSS) < 3; tries++) {
+        assert_true(tries < LONG_MS / SHORT_MS);
+        assert_int_equal(ohem_next(client, SHORT_MS, &none), -OHEM_TIMEDOUT);
+    }
+    assert_int_equal(ohem_unacked(client, NULL), 1);
+    s = fake_said(&f, &count);
+    while (s[again].type != MESSAGE_LOSS)
+        again++;
+    assert_said(&s[again], MESSAGE_LOSS, 0, 1);
+    assert_said(&s[again + 1], MESSAGE_CREDIT, 0, 0);
+
+    fake_lock(&f);
+    f.flags = 0;
+    f.sync_ms = 1;
+    fake_unlock(&f);
+    assert_ok(client, ohem_flush(client, LONG_MS));
+    assert_int_equal(ohem_unacked(client, NULL), 0);
+    end(&f, client);
+}
+
+/* ---- a daemon that is back at once -----------------------------------------------------------
+ */
+
+/* Submit, and be left without an answer; the daemon dies, and comes back. @return ms until the
+ * answer is there */
+static int64_t wait_over_a_restart(struct fake *f, struct ohem_client *client)
+{
+    struct ohem_batch *b = daemon_next(client);
+    size_t said = count_said(f, MESSAGE_LOSS);
+    const struct ohem_selection *selection;
+    int64_t began;
+
+    daemon_submit(b, losses);
+    while (count_said(f, MESSAGE_LOSS) == said)
+        assert_int_equal(ohem_selection(b, 1, &selection), -OHEM_TIMEDOUT);
+    fake_lock(f);
+    f->keeps_answers = false;
+    fake_unlock(f);
+    began = daemon_now_ms();
+    fake_restart(f, 0, true);
+    assert_ok(client, ohem_selection(b, LONG_MS, &selection));
+    ohem_release(b);
+    fake_lock(f);
+    f->keeps_answers = true;
+    fake_unlock(f);
+    return daemon_now_ms() - began;
+}
+
+/* It has nothing to say by which it would learn that. By its silence it would after a second. */
+static void who_waits_notices_at_once_that_the_daemon_is_back(void **state)
+{
+    struct fake f = {.durable = 1, .keeps_answers = true};
+    struct ohem_client *client = begin(&f);
+    int64_t best = INT64_MAX;
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        int64_t ms = wait_over_a_restart(&f, client);
+
+        best = ms < best ? ms : best;
+    }
+    assert_in_range(best, 0, 800);
+    end(&f, client);
+}
+
 TEST_MAIN(TEST(reports_are_sent_again_in_their_order_with_ids_and_credit_follows),
           TEST(what_was_durable_is_not_sent_again),
           TEST(over_another_connection_to_the_same_daemon_no_ids_are_said),
@@ -530,4 +613,6 @@ TEST_MAIN(TEST(reports_are_sent_again_in_their_order_with_ids_and_credit_follows
           TEST(a_report_without_room_can_be_made_later),
           TEST(a_wait_without_end_outlasts_a_restart),
           TEST(a_wait_without_end_ends_when_the_daemon_is_away_for_too_long),
-          TEST(a_daemon_that_will_be_back_is_waited_for), TEST(close_waits_for_the_disk_a_moment))
+          TEST(a_daemon_that_will_be_back_is_waited_for), TEST(close_waits_for_the_disk_a_moment),
+          TEST(a_report_before_its_turn_has_its_selection_and_is_sent_again_with_its_credit),
+          TEST(who_waits_notices_at_once_that_the_daemon_is_back))
