@@ -502,6 +502,15 @@ void job_keepalive(struct job *j, struct session *s, uint64_t now_ms)
             lease_extend(&j->leases, &s->slots[i], now_ms);
 }
 
+/* Strict order: the step whose turn it is is not over, however long ago it was drawn. */
+static void keep_waiting_open(struct job *j, uint64_t now_ms)
+{
+    uint64_t step = j->strict.applied;
+
+    if (step < j->strict.drawn && !steps_is_closed(&j->steps, step))
+        steps_draw(&j->steps, step, now_ms);
+}
+
 void job_expire(struct job *j, uint64_t now_ms)
 {
     struct lease *l;
@@ -517,8 +526,7 @@ void job_expire(struct job *j, uint64_t now_ms)
     }
     while (lease_close_late(&j->leases, now_ms) != NULL)
         ;
-    if (j->strict.applied < j->strict.drawn) /* a step that waits is not over, however long ago */
-        (void)steps_draw(&j->steps, j->strict.applied, now_ms);
+    keep_waiting_open(j, now_ms);
     steps_expire(&j->steps, now_ms, forgotten_after_ms(j));
 }
 

@@ -40,7 +40,7 @@ struct session {
     uint64_t reports, batches; /* totals for status */
     struct session_claim claims[MESSAGE_CREDIT_MAX];
     uint32_t claim_count;
-    uint64_t *early; /* seqs of its reports that came before their turn, ascending: they come again */
+    uint64_t *early; /* ascending: seqs of reports that came before their turn, to come again */
     uint32_t early_count, early_capacity;
     uint64_t reported_seq; /* the highest of its reports that was taken */
     uint64_t applied_seq;  /* of its reports, up to this one all are applied */

@@ -437,8 +437,7 @@ static void judge_early(struct oracle *o, struct oracle_batch *b, const struct o
     for (size_t i = 0; i < o->batch_count; i++)
         is_drawn |= o->batches[i].token.step == b->token.step &&
                     mark_in(&o->now, i)->lease != ORACLE_UNKNOWN;
-    CHECK(o->strict && !is_drawn, "step %" PRIu64 " is drawn, its report must wait",
-          b->token.step);
+    CHECK(o->strict && !is_drawn, "step %" PRIu64 " is drawn, its report must wait", b->token.step);
     CHECK(b->selected == 0 || b->selected == a->selected,
           "the same losses of step %" PRIu64 " get another selection", b->token.step);
     b->selected = a->selected;
