@@ -410,5 +410,6 @@ int job_restore_end(struct job *j, uint64_t now_ms, struct reason *why)
     }
     resume_times(j, now_ms);
     resume_order(j);
+    journal_resume(&j->journal);
     return 0;
 }

@@ -55,4 +55,7 @@ int journal_restore_chunk(struct journal *j, uint64_t number, const void *value,
  *  @return 0, or -OHEM_STATE: damaged */
 int journal_restore_reports(struct journal *j, const void *value, size_t size, struct hardness *h);
 
+/** All rows are back: the chunk whose row is oldest is saved first, as if there had been no end. */
+void journal_resume(struct journal *j);
+
 #endif

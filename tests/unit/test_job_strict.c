@@ -145,8 +145,7 @@ static void nothing_is_durable_from_a_report_before_its_turn_on(void **state)
     report_with_ids(r, t, &t->held[0]);
     s = TAILQ_FIRST(&r->job->sessions);
     {
-        struct message m =
-            room_message(MESSAGE_CREDIT, t->key, t->held[0].parcel->m.batch.token);
+        struct message m = room_message(MESSAGE_CREDIT, t->key, t->held[0].parcel->m.batch.token);
 
         trainer_drop(t, &t->held[0]);
         shell_say(r->shell, t->peer, &m);
