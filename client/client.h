@@ -27,7 +27,7 @@ struct ohem_client {
     uint64_t durable_seq;     /* reports up to this one survive a restart */
     uint64_t sync_seq;        /* SYNC is unanswered, 0: none */
     uint64_t forgotten_count; /* reports that went with a daemon's memory */
-    uint64_t kept_step_max;   /* of those that were kept at the last WELCOME */
+    uint64_t kept_step_max;   /* of those kept at the last WELCOME, or reported EARLY */
     uint64_t lost_nonce;      /* of the PONG at which unanswered reports were looked at */
     int reconnect_ms;         /* how long a daemon may be silent, -1: without end */
     struct token held[MESSAGE_CREDIT_MAX]; /* scratch for HELLO */

@@ -175,10 +175,13 @@ void client_take_durable(struct ohem_client *c, uint64_t seq)
     kept_take_durable(&c->kept, seq);
 }
 
-/* Strict order, after a restart: its step is not drawn again yet. */
+/* Strict order, after a restart: its step is not drawn again yet. When it is, it may be sent to
+ * this client, of all, before the report comes again: see was_released(). */
 static void note_early(struct ohem_client *c, struct kept_report *r)
 {
     r->early = true;
+    if (r->token.step > c->kept_step_max)
+        c->kept_step_max = r->token.step;
     if (c->retry_ms == 0)
         c->retry_ms = client_now_ms() + RETRY_MS;
 }

@@ -552,6 +552,27 @@ static void a_report_before_its_turn_has_its_selection_and_is_sent_again_with_it
     end(&f, client);
 }
 
+static void a_batch_reported_before_its_turn_is_not_handed_out_again_when_it_comes(void **state)
+{
+    struct fake f = {.durable = 1, .credit = 1, .flags = SELECTION_FLAG_EARLY};
+    struct ohem_client *client = begin(&f);
+    struct ohem_batch *b = daemon_next(client);
+
+    (void)state;
+    ohem_release(b);
+    b = daemon_next(client);
+    assert_int_equal(ohem_batch_step(b), 1);
+    fake_lock(&f);
+    f.step = 1; /* drawn again: it is the next to be sent */
+    fake_unlock(&f);
+    (void)daemon_report(b, losses);
+    ohem_release(b);
+    b = daemon_next(client);
+    assert_int_equal(ohem_batch_step(b), 2);
+    ohem_release(b);
+    end(&f, client);
+}
+
 /* ---- a daemon that is back at once -----------------------------------------------------------
  */
 
@@ -615,4 +636,5 @@ TEST_MAIN(TEST(reports_are_sent_again_in_their_order_with_ids_and_credit_follows
           TEST(a_wait_without_end_ends_when_the_daemon_is_away_for_too_long),
           TEST(a_daemon_that_will_be_back_is_waited_for), TEST(close_waits_for_the_disk_a_moment),
           TEST(a_report_before_its_turn_has_its_selection_and_is_sent_again_with_its_credit),
+          TEST(a_batch_reported_before_its_turn_is_not_handed_out_again_when_it_comes),
           TEST(who_waits_notices_at_once_that_the_daemon_is_back))
