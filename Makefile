@@ -187,7 +187,7 @@ endif
 .PHONY: check-long
 check-long: deps-check
 	$(MAKE) tests CC=gcc
-	$(MAKE) chaos CC=clang
+	$(MAKE) all CC=clang
 	PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 tests/chaos/long.py --build $(BUILD) $(if $(SEED),--seed $(SEED))
 
 # ---- the rest ----------------------------------------------------------------------------------

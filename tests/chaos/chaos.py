@@ -24,6 +24,7 @@ from logs import Log
 from ohemd import Daemon, program
 
 RECORD = struct.Struct("<QQ")
+WAYS = [(0, 3), (1, 2), (0, 1), (0, 0)]  # layout, transport (ohem.h): map, shm, inline, any
 QUIET_EVERY = 8  # kills of the daemon; then dead sessions get the time to end
 LOOK_SECONDS = 0.005
 MASK = 2 ** 64 - 1
@@ -33,11 +34,13 @@ class Settings:
     """Of a run."""
 
     def __init__(self, order="free", instances=20000, batch_size=32, trainers=4, credit=4,
-                 staleness=64, work_us=8000, commit_ms=200, lease_ms=500, late_ms=1500):
+                 staleness=64, work_us=8000, commit_ms=200, lease_ms=500, late_ms=1500,
+                 daemon_build=None):
         self.order, self.instances, self.batch_size = order, instances, batch_size
         self.trainers, self.credit, self.staleness = trainers, credit, staleness
         self.work_us, self.commit_ms = work_us, commit_ms
         self.lease_ms, self.late_ms = lease_ms, late_ms
+        self.daemon_build = daemon_build  # a folder, if not where all programs are
 
     def config(self, data, state):
         strict = f"order = strict\nstaleness = {self.staleness}\n" if self.order == "strict" else ""
@@ -88,6 +91,8 @@ class Run:
             make_data(self.data, settings.instances)
         self.daemon = Daemon(config=settings.config(self.data, f"{self.directory}/state"),
                              directory=self.directory)
+        if settings.daemon_build is not None:
+            self.daemon.command[0] = os.path.join(settings.daemon_build, "ohemd")
         self.daemon_lives, self.trainer_lives = [], []
         self.trainers = [None] * settings.trainers
         self.may_end = False  # trainers, with 0
@@ -102,7 +107,8 @@ class Run:
         s = self.settings
         log = f"{self.directory}/trainer-{len(self.trainer_lives)}.log"
         slack = s.staleness if s.order == "strict" else 0
-        arguments = [self.daemon.listen, log, s.work_us, f"{self.directory}/steps", slack, s.credit]
+        arguments = [self.daemon.listen, log, s.work_us, f"{self.directory}/steps", slack, s.credit,
+                     *WAYS[rank % len(WAYS)]]
         with open(f"{log}.err", "wb") as errors:
             process = subprocess.Popen(
                 [program("tests/chaos/chaos_trainer"), *map(str, arguments)], stderr=errors)

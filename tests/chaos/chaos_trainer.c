@@ -1,6 +1,6 @@
 /* chaos_trainer.c - a trainer that may be killed at any moment, and writes down what it does.
  *
- *     chaos_trainer ENDPOINT LOG WORK_US STEPS_FILE SLACK CREDIT
+ *     chaos_trainer ENDPOINT LOG WORK_US STEPS_FILE SLACK CREDIT LAYOUT TRANSPORT
  *
  * The loss is a function of id and step (loss.h). Each line of the log is one write(), before an
  * action what is intended, after it what came of it; what the daemon says is tapped where the
@@ -49,6 +49,8 @@ static struct {
     uint64_t steps;   /* of the run; 0: not known yet */
     uint64_t slack;
     uint32_t credit;
+    enum ohem_layout layout;
+    enum ohem_transport transport;
 } options;
 
 static int log_fd;
@@ -180,6 +182,8 @@ static struct ohem_client *connect_somehow(void)
 
     o.endpoint = options.endpoint;
     o.credit = options.credit;
+    o.layout = options.layout;
+    o.transport = options.transport;
     o.connect_timeout_ms = CONNECT_MS;
     o.agent = "chaos";
     for (int i = 0; i < CONNECT_TRIES && !stopping; i++) {
@@ -303,18 +307,25 @@ static void flush(struct ohem_client *client)
     note("F");
 }
 
-int main(int argc, char **argv)
+static void read_options(char **argv)
 {
-    struct ohem_client *client;
-
-    if (argc != 7)
-        die("usage: chaos_trainer ENDPOINT LOG WORK_US STEPS_FILE SLACK CREDIT");
     options.endpoint = argv[1];
     options.log_path = argv[2];
     options.work_us = strtoull(argv[3], NULL, 10);
     options.steps_path = argv[4];
     options.slack = strtoull(argv[5], NULL, 10);
     options.credit = (uint32_t)strtoul(argv[6], NULL, 10);
+    options.layout = (enum ohem_layout)strtoul(argv[7], NULL, 10);
+    options.transport = (enum ohem_transport)strtoul(argv[8], NULL, 10);
+}
+
+int main(int argc, char **argv)
+{
+    struct ohem_client *client;
+
+    if (argc != 9)
+        die("usage: chaos_trainer ENDPOINT LOG WORK_US STEPS_FILE SLACK CREDIT LAYOUT TRANSPORT");
+    read_options(argv);
     log_fd = open(options.log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (log_fd < 0)
         die("cannot open %s", options.log_path);

@@ -1,15 +1,27 @@
 """restart.py - how long from kill -9 of the daemon to the first batch of its next life.
 
+    /usr/bin/python3 tests/chaos/restart.py --build build
+
 A million small records, every one of them with a score; the daemon is started again at once.
 """
+import argparse
+import os
+import pathlib
 import statistics
+import sys
+import tempfile
 
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(SOURCE / "tests/lib")]
+
+# pylint: disable=wrong-import-position
 from chaos import Run, Settings, make_data
 from harness import wait_for
 
 INSTANCES = 1_000_000
 TIMES = 12
-SECONDS_MAX = 1.0
+SECONDS_MEDIAN_MAX = 1.0  # the goal
+SECONDS_MAX = 10.0        # that a machine with other things to do may take for one
 
 
 def all_are_scored(run):
@@ -29,7 +41,7 @@ def first_batch_us(log_path, killed_us):
     return None
 
 
-def measure():
+def measure(times=TIMES):
     """@return seconds, one per kill"""
     settings = Settings(instances=INSTANCES, batch_size=16384, trainers=1, credit=2, work_us=20000,
                         lease_ms=120000, late_ms=600000)
@@ -37,7 +49,7 @@ def measure():
     seconds = []
     with Run(settings, directory="restart", data="million") as run:
         wait_for(lambda: all_are_scored(run), "every instance has a score", 120)
-        for _ in range(TIMES):
+        for _ in range(times):
             run.go_on(0.5)
             life = run.daemon_lives[-1]
             life.kill()
@@ -49,10 +61,23 @@ def measure():
     return seconds
 
 
-def measure_and_tell():
-    """@return whether it was fast enough"""
-    seconds = measure()
-    print(f"restart: kill -9 to the first batch, {INSTANCES} instances: "
-          f"median {statistics.median(seconds):.3f} s, longest {max(seconds):.3f} s of {TIMES}",
-          flush=True)
-    return max(seconds) < SECONDS_MAX
+def tell(seconds):
+    """Print it; fail if it is too long."""
+    median, longest = statistics.median(seconds), max(seconds)
+    print(f"restart: kill -9 to the first batch, {INSTANCES} instances: median {median:.3f} s, "
+          f"longest {longest:.3f} s of {len(seconds)}", flush=True)
+    assert median < SECONDS_MEDIAN_MAX and longest < SECONDS_MAX
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default="build")
+    os.environ["OHEM_BUILD"] = str(pathlib.Path(parser.parse_args().build).resolve() / "gcc")
+    with tempfile.TemporaryDirectory(prefix="ohem-") as directory:
+        os.chdir(directory)
+        tell(measure())
+        os.chdir("/")
+
+
+if __name__ == "__main__":
+    main()
