@@ -12,7 +12,8 @@
 
 #define HTTP_CONNECTIONS_MAX 32u
 #define HTTP_CONNECTION_BYTES_MAX \
-    (32u << 10)                         /* request line and headers; answers are beside it */
+    (32u << 10)                         /* request line and headers; answers are beside it \
+                                         */
 #define HTTP_CONNECTION_SECONDS_MAX 10u /* without a byte */
 #define HTTP_JSON_FLAGS             (JSON_COMPACT | JSON_REAL_PRECISION(9)) /* 9: a float's worth */
 

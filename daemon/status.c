@@ -168,6 +168,8 @@ void status_close(struct status *s)
 
 void status_free(struct status *s)
 {
+    if (s == NULL)
+        return;
     http_free(s->http);
     free(s);
 }

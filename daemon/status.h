@@ -25,6 +25,6 @@ int status_new(uv_loop_t *loop, const struct config *config, struct server *serv
 
 /** Stop; run the loop until it is empty, then status_free(). */
 void status_close(struct status *s);
-void status_free(struct status *s);
+void status_free(struct status *s); /* takes NULL */
 
 #endif

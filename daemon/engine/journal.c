@@ -122,6 +122,20 @@ void journal_append(struct journal *j, uint64_t lsn, uint64_t step, uint32_t cou
         note_need(j, ids[i], lsn);
 }
 
+void journal_need_all(struct journal *j)
+{
+    for (uint32_t i = 0; i < j->chunk_count; i++)
+        j->needs[i] = 1;
+}
+
+bool journal_is_behind(const struct journal *j)
+{
+    for (uint32_t i = 0; i < j->chunk_count; i++)
+        if (j->needs[i] != 0)
+            return true;
+    return false;
+}
+
 /* Reports that go into one row: from `begin`, at least one. @return where the next row begins. */
 static size_t segment_end(const struct journal *j, size_t begin, uint64_t *out_lsn)
 {
