@@ -14,7 +14,8 @@
 
 struct control;
 
-/** Bind the socket and serve; nothing if config->control_socket is "". @return 0, or -OHEM_SYSTEM, -OHEM_NOMEM with the reason. */
+/** Bind the socket and serve; nothing if config->control_socket is "". @return 0, or -OHEM_SYSTEM,
+ * -OHEM_NOMEM with the reason. */
 int control_new(uv_loop_t *loop, const struct config *config, struct server *server,
                 struct control **out, struct reason *why);
 
