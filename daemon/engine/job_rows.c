@@ -195,6 +195,7 @@ void job_capture(struct job *j, struct rows *out)
     capture_pool(j, out);
     steps_capture(&j->steps, j->saved.number, out);
     journal_capture(&j->journal, j->saved.number, j->lsn, &j->hardness, out);
+    j->strict.held_captured = j->strict.held;
     j->saved.dirty = false;
 }
 
@@ -205,6 +206,7 @@ void job_committed(struct job *j)
     j->saved.step_limit = j->saved.step_captured;
     TAILQ_FOREACH (s, &j->sessions, of_job)
         s->durable_seq = s->captured_seq;
+    job_order_committed(j);
 }
 
 /* ---- and back ----------------------------------------------------------------------------------
