@@ -258,7 +258,7 @@ int journal_restore_chunk(struct journal *j, uint64_t number, const void *value,
 
     if (size < sizeof *row || row->version != CHUNK_VERSION || number >= j->chunk_count ||
         row->count > JOURNAL_CHUNK_IDS || size != chunk_bytes(row->count) ||
-        first + row->count > h->n)
+        first + row->count > h->n || !hardness_sound(row->entries, row->count))
         return -OHEM_STATE;
     memcpy(h->entries + first, row->entries, row->count * sizeof *row->entries);
     j->images[number] = row->lsn;
@@ -286,7 +286,7 @@ static int restore_report(struct journal *j, const struct report *r, struct hard
 int journal_restore_reports(struct journal *j, const void *value, size_t size, struct hardness *h)
 {
     const unsigned char *bytes = value;
-    int rc = 0;
+    int rc = size > 0 ? 0 : -OHEM_STATE;
 
     for (size_t at = 0; at < size && rc == 0;) {
         const struct report *r = (const void *)(bytes + at);
