@@ -36,8 +36,8 @@ static void restore(struct steps *s, const struct disk *d, uint64_t now_ms)
     assert_int_equal(steps_init(s), 0);
     for (size_t i = 0; i < d->count; i++) {
         assert_true(d->rows[i].key.table == ROWS_STEPS && d->rows[i].key.job == JOB);
-        assert_int_equal(
-            steps_restore(s, d->rows[i].key.number, d->rows[i].value, d->rows[i].size), 0);
+        assert_int_equal(steps_restore(s, d->rows[i].key.number, d->rows[i].value, d->rows[i].size),
+                         0);
     }
     steps_resume(s, now_ms);
 }
