@@ -286,6 +286,8 @@ static bool may_be_sent_more(const struct session *s)
 void job_prepare(struct job *j, uint64_t now_ms)
 {
     j->steps.now_ms = now_ms;
+    if (strict_next(&j->strict) != NULL)
+        job_apply_ready(j); /* when its turn came there was no memory */
     job_draw_ahead(j);
 }
 

@@ -118,8 +118,7 @@ static void the_same_lease_gives_the_same_bytes(void **state)
     assert_int_equal(disks[0].count, disks[1].count);
     for (size_t i = 0; i < disks[0].count; i++) {
         assert_int_equal(disks[0].rows[i].size, disks[1].rows[i].size);
-        assert_memory_equal(disks[0].rows[i].value, disks[1].rows[i].value,
-                            disks[0].rows[i].size);
+        assert_memory_equal(disks[0].rows[i].value, disks[1].rows[i].value, disks[0].rows[i].size);
     }
     for (int i = 0; i < 2; i++) {
         seat_close(&d[i]);

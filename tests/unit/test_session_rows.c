@@ -139,8 +139,11 @@ static void damaged_sessions_are_refused(void **state)
     const struct {
         size_t offset;
         uint32_t value;
-    } damages[] = {{8, 0},  {8, MESSAGE_BATCH_SIZE_MAX + 1}, /* batch size */
-                   {12, 0}, {12, MESSAGE_CREDIT_MAX + 1},    {20, MESSAGE_RECORDS_MAX + 1}};
+    } damages[] = {{8, 0},
+                   {8, MESSAGE_BATCH_SIZE_MAX + 1}, /* batch size */
+                   {12, 0},
+                   {12, MESSAGE_CREDIT_MAX + 1},
+                   {20, MESSAGE_RECORDS_MAX + 1}};
     struct session *s = busy_session();
     struct rows rows = {0};
     struct rows_change c;
@@ -151,9 +154,9 @@ static void damaged_sessions_are_refused(void **state)
     assert_true(rows_next(&rows, &at, &c));
     damage_refused(read_row, NULL, c.value, c.size);
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++)
-        assert_int_equal(damage_read(read_row, NULL, c.value, c.size, damages[i].offset,
-                                     &damages[i].value, 4),
-                         -OHEM_STATE);
+        assert_int_equal(
+            damage_read(read_row, NULL, c.value, c.size, damages[i].offset, &damages[i].value, 4),
+            -OHEM_STATE);
     rows_deinit(&rows);
     session_free(s);
 }
@@ -170,9 +173,9 @@ static void a_name_without_an_end_is_cut(void **state)
     memset(longer, 'x', sizeof longer);
     capture(s, &rows, 0);
     assert_true(rows_next(&rows, &at, &c));
-    assert_int_equal(damage_read(read_row, NULL, c.value, c.size, c.size - sizeof longer, longer,
-                                 sizeof longer),
-                     0);
+    assert_int_equal(
+        damage_read(read_row, NULL, c.value, c.size, c.size - sizeof longer, longer, sizeof longer),
+        0);
     rows_deinit(&rows);
     session_free(s);
 }
