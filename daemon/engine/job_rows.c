@@ -407,6 +407,12 @@ static bool leases_are_sound(struct job *j)
     return true;
 }
 
+/* What is handed out next must not be closed already. */
+static bool steps_are_sound(const struct job *j)
+{
+    return !steps_is_closed(&j->steps, strict_is_on(&j->strict) ? j->strict.drawn : j->step);
+}
+
 /* A report that waited for its turn is gone: its client has it, and says so. */
 static void resume_lease(struct job *j, struct lease *l)
 {
@@ -462,7 +468,7 @@ int job_restore_end(struct job *j, uint64_t now_ms, struct reason *why)
                                                           : -OHEM_STATE;
     if (rc == 0)
         rc = hardness_rebuild(&j->hardness);
-    if (rc == 0 && !leases_are_sound(j))
+    if (rc == 0 && (!leases_are_sound(j) || !steps_are_sound(j)))
         rc = -OHEM_STATE;
     if (rc != 0) {
         reason_set(why, "job '%s': %s", j->settings.name,

@@ -45,8 +45,8 @@ static void report_and_release(struct trainer *t, uint32_t left)
     }
 }
 
-/* One works; one reports a batch and falls silent; one leaves with its batches. In the end the first
- * holds a batch that it has reported and one that it has not. */
+/* One works; one reports a batch and falls silent; one leaves with its batches. In the end the
+ * first holds a batch that it has reported and one that it has not. */
 static void work(struct trainer *trainers, struct disk *to)
 {
     for (uint32_t round = 0; round < 8; round++) {
@@ -54,10 +54,12 @@ static void work(struct trainer *trainers, struct disk *to)
         report_and_release(&trainers[0], round < 7 ? 0 : 2);
         if (round == 2)
             trainer_report(&trainers[1], &trainers[1].held[0]);
-        if (round == 3)
+        if (round < 7)
+            report_and_release(&trainers[2], 0);
+        if (round == 7) {
             trainer_bye(&trainers[2]);
-        if (round == 7)
             trainer_report(&trainers[0], &trainers[0].held[0]);
+        }
         trainer_hear_all(trainers, TRAINERS);
         shell_advance(trainers->shell, 300, SIZE_MAX);
         save(trainers->shell, to);
@@ -74,6 +76,7 @@ static void live(uint32_t staleness, struct disk *to)
     settings.durable = true;
     s = shell_new(&settings);
     (void)shell_add_job(s, &job);
+    assert_int_equal(engine_restore_end(&s->engine, s->now_ms, NULL), 0); /* there was nothing */
     for (uint64_t i = 0; i < TRAINERS; i++) {
         trainer_init(&trainers[i], s, "job", i);
         trainers[i].batch_size = RECOVERY_K;
