@@ -1,8 +1,8 @@
 /* recovery.h - a durable job that is on a disk, with every kind of row, and comes back from there.
  *
- * Its earlier life is always the same: of three trainers one works, one falls silent and one
- * leaves. What comes after it is an engine without a shell, in which a test may look and let things
- * fail.
+ * Its earlier life is always the same: two trainers work and a third falls silent, then one leaves
+ * with its batches. What comes after it is an engine without a shell, in which a test may look and
+ * let things fail.
  */
 #ifndef RECOVERY_H
 #define RECOVERY_H

@@ -1,5 +1,5 @@
-/* test_job_rows.c - rows of a job that are damaged, or lack what others refer to, are not used. Those
- * of its parts alone are in the tests of the parts. */
+/* test_job_rows.c - rows of a job that are damaged, or lack what others refer to, are not used.
+ * Those of its parts alone are in the tests of the parts. */
 #include "../../proto/error.h"
 #include "../lib/damage.h"
 #include "../lib/recovery.h"
@@ -97,7 +97,8 @@ static void a_row_of_a_table_that_is_not_known_is_refused(void **state)
     assert_no_start(&r, "an unknown table, 9");
 }
 
-/* Free order has no window: the rows are of a job in strict order, and its own row says otherwise. */
+/* Free order has no window: the rows are of a job in strict order, and its own row says otherwise.
+ */
 static void a_batch_that_waits_in_free_order_is_refused(void **state)
 {
     struct recovery r;
