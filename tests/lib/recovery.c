@@ -123,6 +123,7 @@ int recovery_begin(struct recovery *r)
     int rc;
 
     settings.durable = true;
+    settings.sessions_max = 1; /* fewer than come back */
     r->why.text[0] = '\0';
     rc = engine_init(&r->engine, &settings, &(struct engine_out){.send = send_cb});
     if (rc != 0)

@@ -87,6 +87,34 @@ static void damaged_rows_of_a_job_and_its_pool_are_refused(void **state)
     recovery_close(&r.recovery);
 }
 
+/* Each would be read beyond what holds it. */
+static void counts_beyond_their_limits_are_refused(void **state)
+{
+    const uint32_t joined = COVERAGE_JOINED_MAX + 1;
+    const uint64_t open = COVERAGE_OPEN_MAX + 1, pool = JOB_INSTANCES_OUT_MAX + 1;
+    const size_t numbers_at = 16 + MESSAGE_NAME_BYTES_MAX + 8; /* u64, behind the name */
+    char name[MESSAGE_NAME_BYTES_MAX + 8];
+    const struct disk_row *row;
+    struct reader r;
+
+    (void)state;
+    memset(name, 'x', sizeof name);
+    recovery_open(&r.recovery, 0);
+    assert_int_equal(recovery_begin(&r.recovery), 0);
+    row = find_row(&r.recovery.disk, ROWS_JOB);
+    r.key = row->key;
+    assert_int_equal(damage_read(read_row, &r, row->value, row->size, 12, &joined, 4), -OHEM_STATE);
+    assert_int_equal(damage_read(read_row, &r, row->value, row->size, 16, name, sizeof name),
+                     -OHEM_STATE);
+    assert_int_equal(
+        damage_read(read_row, &r, row->value, row->size, numbers_at + 8 * 10, &open, 8),
+        -OHEM_STATE);
+    assert_int_equal(
+        damage_read(read_row, &r, row->value, row->size, numbers_at + 8 * 12, &pool, 8),
+        -OHEM_STATE);
+    recovery_close(&r.recovery);
+}
+
 static void a_row_of_a_table_that_is_not_known_is_refused(void **state)
 {
     struct recovery r;
@@ -119,6 +147,7 @@ static void a_lease_without_its_session_is_refused(void **state)
     assert_no_start(&r, "the row of the lease");
 }
 
+/* Memory of zeros looks like an id that came back: the rows are counted. */
 static void a_pool_that_is_not_whole_does_not_fit(void **state)
 {
     struct recovery r;
@@ -126,7 +155,12 @@ static void a_pool_that_is_not_whole_does_not_fit(void **state)
     (void)state;
     recovery_open(&r, 0);
     remove_table(&r.disk, ROWS_POOL);
-    assert_no_start(&r, "does not fit together");
+    assert_int_equal(recovery_begin(&r), 0);
+    assert_int_equal(coverage_reserve(&r.job->coverage, RECOVERY_N), 0);
+    memset(r.job->coverage.pool, 0, RECOVERY_N * sizeof *r.job->coverage.pool);
+    assert_int_equal(recovery_restore(&r), -OHEM_STATE);
+    assert_non_null(strstr(r.why.text, "does not fit together"));
+    recovery_close(&r);
 }
 
 /* Where the open steps begin is behind the next one: no report of it would ever be taken. */
@@ -134,7 +168,8 @@ static void steps_that_are_closed_before_they_are_drawn_do_not_fit(void **state)
 {
     (void)state;
     for (uint32_t staleness = 0; staleness <= 12; staleness += 12) {
-        const uint64_t head[2] = {1, 1 + UINT64_MAX / STEPS_BLOCK};
+        /* none of the few that were drawn, or none of those that may have been */
+        const uint64_t head[2] = {1, staleness > 0 ? 1 : 1 + 2 * JOB_STEPS_RESERVED / STEPS_BLOCK};
         struct recovery r;
 
         recovery_open(&r, staleness);
@@ -162,6 +197,7 @@ static void a_job_with_other_settings_is_not_the_same(void **state)
 }
 
 TEST_MAIN(TEST(damaged_rows_of_a_job_and_its_pool_are_refused),
+          TEST(counts_beyond_their_limits_are_refused),
           TEST(a_row_of_a_table_that_is_not_known_is_refused),
           TEST(a_batch_that_waits_in_free_order_is_refused),
           TEST(a_lease_without_its_session_is_refused), TEST(a_pool_that_is_not_whole_does_not_fit),

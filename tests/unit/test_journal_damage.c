@@ -92,6 +92,8 @@ static void damaged_chunks_are_refused(void **state)
     r.n++;
     r.number = 2; /* there is none */
     assert_int_equal(read_row(&r, row->value, row->size), -OHEM_STATE);
+    r.number = 1 + UINT64_MAX / JOURNAL_CHUNK_IDS + 1; /* times its ids it is that of chunk 1 */
+    assert_int_equal(read_row(&r, row->value, row->size), -OHEM_STATE);
     r.number = UINT64_MAX;
     assert_int_equal(read_row(&r, row->value, row->size), -OHEM_STATE);
     desk_free(d);
