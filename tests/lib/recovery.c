@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define TRAINERS 3u
+#define TRAINERS 6u
 
 /* ---- the life before ---------------------------------------------------------------------------
  */
@@ -52,8 +52,8 @@ static void pass(struct trainer *trainers, struct disk *to)
     save(trainers->shell, to);
 }
 
-/* Two work; one reports a batch and falls silent. In the end one leaves with its batches, the first
- * holds a batch that it has reported and one that it has not. */
+/* Two work; one reports a batch and falls silent, as the others always were. In the end one leaves
+ * with its batches, the first holds a batch that it has reported and one that it has not. */
 static void work(struct trainer *trainers, struct disk *to)
 {
     for (uint32_t round = 0; round < 7; round++) {

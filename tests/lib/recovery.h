@@ -1,6 +1,6 @@
 /* recovery.h - a durable job that is on a disk, with every kind of row, and comes back from there.
  *
- * Its earlier life is always the same: two trainers work and a third falls silent, then one leaves
+ * Its earlier life is always the same: two trainers work and four are silent, then one leaves
  * with its batches. What comes after it is an engine without a shell, in which a test may look and
  * let things fail.
  */
@@ -11,7 +11,8 @@
 
 #define RECOVERY_N      (40u * JOURNAL_CHUNK_IDS) /* more chunks than a capture saves */
 #define RECOVERY_K      64u
-#define RECOVERY_CREDIT 3u    /* of each trainer; two of them come back */
+#define RECOVERY_CREDIT 3u    /* of each trainer; five of them come back */
+#define RECOVERY_D      24u   /* staleness that suffices for them */
 #define RECOVERY_NOW_MS 9000u /* when the job comes back */
 
 struct recovery {

@@ -12,8 +12,6 @@
 
 #include <string.h>
 
-#define D 12u /* staleness of the strict ones */
-
 /* One that never failed hands out and saves the same. r has handed out and saved. */
 static void assert_as_if_nothing_was(const struct recovery *r)
 {
@@ -56,7 +54,7 @@ static void undo_start(void *object)
 static void a_start_that_fails_leaves_nothing(void **state)
 {
     (void)state;
-    for (uint32_t staleness = 0; staleness <= D; staleness += D) {
+    for (uint32_t staleness = 0; staleness <= RECOVERY_D; staleness += RECOVERY_D) {
         struct recovery r;
 
         recovery_open(&r, staleness);
@@ -102,7 +100,7 @@ static void check_row(void *object)
 static void a_row_that_failed_can_come_again(void **state)
 {
     (void)state;
-    for (uint32_t staleness = 0; staleness <= D; staleness += D) {
+    for (uint32_t staleness = 0; staleness <= RECOVERY_D; staleness += RECOVERY_D) {
         struct at_row a = {.row = 0};
         struct recovery *r = &a.recovery;
         size_t failures = 0;
@@ -144,7 +142,7 @@ static void check_unsaved(void *object)
 static void a_capture_that_failed_collected_nothing(void **state)
 {
     (void)state;
-    for (uint32_t staleness = 0; staleness <= D; staleness += D) {
+    for (uint32_t staleness = 0; staleness <= RECOVERY_D; staleness += RECOVERY_D) {
         struct recovery r;
         size_t count;
 
@@ -252,7 +250,7 @@ static void a_report_whose_turn_finds_no_memory_is_applied_later(void **state)
     struct report r;
 
     (void)state;
-    open_report(&r, D);
+    open_report(&r, RECOVERY_D);
     assert_int_equal(r.lease->token.step, r.recovery.job->strict.applied);
     alloc_fail_at(1);
     assert_int_equal(try_report(&r), 0);

@@ -167,7 +167,7 @@ static void a_pool_that_is_not_whole_does_not_fit(void **state)
 static void steps_that_are_closed_before_they_are_drawn_do_not_fit(void **state)
 {
     (void)state;
-    for (uint32_t staleness = 0; staleness <= 12; staleness += 12) {
+    for (uint32_t staleness = 0; staleness <= RECOVERY_D; staleness += RECOVERY_D) {
         /* none of the few that were drawn, or none of those that may have been */
         const uint64_t head[2] = {1, staleness > 0 ? 1 : 1 + 2 * JOB_STEPS_RESERVED / STEPS_BLOCK};
         struct recovery r;
@@ -187,7 +187,7 @@ static void a_job_with_other_settings_is_not_the_same(void **state)
     for (size_t i = 0; i < 4; i++) {
         struct recovery r;
 
-        recovery_open(&r, 12);
+        recovery_open(&r, RECOVERY_D);
         r.settings.seed += i == 0;
         r.settings.staleness += i == 1;
         r.settings.batch_size += i == 2;
