@@ -18,6 +18,7 @@ static struct job_settings settings_of(uint32_t staleness)
     s.durable = true;
     s.batch_size = RECOVERY_K;
     s.staleness = staleness;
+    s.text = "as it was begun";
     return s;
 }
 
@@ -153,8 +154,8 @@ int recovery_start(struct recovery *r)
 
 void recovery_open(struct recovery *r, uint32_t staleness)
 {
-    static const enum rows_table all[] = {ROWS_JOB,   ROWS_SESSION, ROWS_LEASE,
-                                          ROWS_STEPS, ROWS_CHUNK,   ROWS_JOURNAL};
+    static const enum rows_table all[] = {ROWS_JOB,   ROWS_SESSION, ROWS_LEASE, ROWS_STEPS,
+                                          ROWS_CHUNK, ROWS_JOURNAL, ROWS_TEXT};
     const enum rows_table other = staleness > 0 ? ROWS_BATCH : ROWS_POOL;
 
     *r = (struct recovery){.settings = settings_of(staleness)};

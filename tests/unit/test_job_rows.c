@@ -107,10 +107,10 @@ static void counts_beyond_their_limits_are_refused(void **state)
     assert_int_equal(damage_read(read_row, &r, row->value, row->size, 16, name, sizeof name),
                      -OHEM_STATE);
     assert_int_equal(
-        damage_read(read_row, &r, row->value, row->size, numbers_at + 8 * 10, &open, 8),
+        damage_read(read_row, &r, row->value, row->size, numbers_at + 8 * 11, &open, 8),
         -OHEM_STATE);
     assert_int_equal(
-        damage_read(read_row, &r, row->value, row->size, numbers_at + 8 * 12, &pool, 8),
+        damage_read(read_row, &r, row->value, row->size, numbers_at + 8 * 13, &pool, 8),
         -OHEM_STATE);
     recovery_close(&r.recovery);
 }
@@ -121,8 +121,8 @@ static void a_row_of_a_table_that_is_not_known_is_refused(void **state)
 
     (void)state;
     recovery_open(&r, 0);
-    put(&r.disk, ROWS_JOURNAL + 1, 0, "", 0);
-    assert_no_start(&r, "an unknown table, 9");
+    put(&r.disk, ROWS_TABLES_END, 0, "", 0);
+    assert_no_start(&r, "the row of an unknown table");
 }
 
 /* Free order has no window: the rows are of a job in strict order, and its own row says otherwise.
@@ -134,7 +134,7 @@ static void a_batch_that_waits_in_free_order_is_refused(void **state)
     (void)state;
     recovery_open(&r, 0);
     put(&r.disk, ROWS_BATCH, 0, "", 0);
-    assert_no_start(&r, "table, 3");
+    assert_no_start(&r, "the row of an unknown table");
 }
 
 static void a_lease_without_its_session_is_refused(void **state)
