@@ -93,7 +93,8 @@ static void fill(struct life *l, struct report *r)
     r->count = (uint32_t)(chance(l, 8) == 0 ? chance(l, K_MAX) : chance(l, 40));
     r->ids = malloc((r->count + 1) * sizeof *r->ids);
     r->losses = malloc((r->count + 1) * sizeof *r->losses);
-    assert_true(r->ids != NULL && r->losses != NULL);
+    assert_non_null(r->ids);
+    assert_non_null(r->losses);
     for (uint32_t i = 0; i < r->count; i++) {
         uint64_t c = chance(l, UINT64_C(1) << 40);
 

@@ -44,7 +44,8 @@ static void report(struct desk *d, uint32_t count, uint32_t first, uint32_t stri
     uint32_t *ids = malloc(count * sizeof *ids);
     float *losses = malloc(count * sizeof *losses);
 
-    assert_true(ids != NULL && losses != NULL);
+    assert_non_null(ids);
+    assert_non_null(losses);
     for (uint32_t i = 0; i < count; i++) {
         ids[i] = (first + i * stride) % d->h.n;
         losses[i] = i % 7 == 3 ? NAN : (float)(d->lsn + i);

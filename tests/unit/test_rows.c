@@ -54,11 +54,12 @@ static void assert_change(const struct rows_change *c, uint64_t i, const struct 
     assert_int_equal(c->key.table, w->key.table);
     assert_int_equal(c->key.job, w->key.job);
     assert_int_equal(c->key.number, w->key.number);
-    assert_true((c->value == NULL) == w->removes);
     if (w->removes) {
+        assert_null(c->value);
         assert_int_equal(c->last, w->last);
         return;
     }
+    assert_non_null(c->value);
     assert_int_equal(c->size, w->size);
     assert_int_equal((uintptr_t)c->value % 8, 0);
     for (size_t b = 0; b < w->size; b++)
