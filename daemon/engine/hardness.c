@@ -5,6 +5,7 @@
 #include "hardness.h"
 
 #include "../../proto/error.h"
+#include "memory.h"
 
 #include <assert.h>
 #include <math.h>
@@ -33,6 +34,7 @@ int hardness_init(struct hardness *h, uint32_t n, float lambda)
         hardness_deinit(h);
         return -OHEM_NOMEM;
     }
+    memory_advise_large(h->entries, n * sizeof *h->entries);
     return 0;
 }
 

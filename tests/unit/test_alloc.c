@@ -72,6 +72,20 @@ static void hardness_init_survives(void **state)
     assert_true(alloc_fail_each(try_hardness, NULL, undo_hardness, &h) >= 3);
 }
 
+/* So large that the system is asked for huge pages: not where there is nothing. */
+static int try_large_hardness(void *object)
+{
+    return hardness_init(object, 1u << 21, 0.5f);
+}
+
+static void large_hardness_init_survives(void **state)
+{
+    struct hardness h;
+
+    (void)state;
+    assert_true(fail_each(try_large_hardness, NULL, undo_hardness, &h) >= 3);
+}
+
 static int try_ordered_hardness(void *object)
 {
     return hardness_init_ordered(object, 1000, 0.5f);
@@ -589,11 +603,11 @@ static void freeing_nothing_is_allowed(void **state)
 }
 
 TEST_MAIN(TEST(the_failing_allocator_fails_where_it_is_told), TEST(partition_init_survives),
-          TEST(hardness_init_survives), TEST(ordered_hardness_init_survives),
-          TEST(hardness_grow_survives), TEST(coverage_init_survives),
-          TEST(coverage_grow_and_resume_survive), TEST(coverage_reserve_survives),
-          TEST(sampler_init_survives), TEST(map_init_survives), TEST(map_reserve_survives),
-          TEST(lease_table_init_survives), TEST(lease_table_reserve_survives),
-          TEST(lease_init_survives), TEST(job_new_survives), TEST(job_join_survives),
-          TEST(engine_init_survives), TEST(engine_add_job_survives), TEST(codec_new_survives),
-          TEST(kept_add_survives), TEST(freeing_nothing_is_allowed))
+          TEST(hardness_init_survives), TEST(large_hardness_init_survives),
+          TEST(ordered_hardness_init_survives), TEST(hardness_grow_survives),
+          TEST(coverage_init_survives), TEST(coverage_grow_and_resume_survive),
+          TEST(coverage_reserve_survives), TEST(sampler_init_survives), TEST(map_init_survives),
+          TEST(map_reserve_survives), TEST(lease_table_init_survives),
+          TEST(lease_table_reserve_survives), TEST(lease_init_survives), TEST(job_new_survives),
+          TEST(job_join_survives), TEST(engine_init_survives), TEST(engine_add_job_survives),
+          TEST(codec_new_survives), TEST(kept_add_survives), TEST(freeing_nothing_is_allowed))
