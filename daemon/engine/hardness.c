@@ -34,7 +34,7 @@ int hardness_init(struct hardness *h, uint32_t n, float lambda)
         hardness_deinit(h);
         return -OHEM_NOMEM;
     }
-    memory_advise_large(h->entries, n * sizeof *h->entries);
+    memory_take_large(h->entries, n * sizeof *h->entries);
     return 0;
 }
 

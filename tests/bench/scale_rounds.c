@@ -11,7 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#define DRAWS          (SCALE_SLICE_MAX / 2)
+#define DRAWS          (SCALE_SLICE_MAX >> 1)
 #define CHECKED        65536u /* draws whose mean score is compared */
 #define MEANS_APART    0.1    /* at most; they are heavy in the tail */
 #define NAME_BYTES_MAX 64

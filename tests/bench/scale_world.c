@@ -18,7 +18,7 @@ void *scale_take(size_t count, size_t size)
 
     if (memory == NULL)
         die("out of memory for %zu bytes", size_all);
-    memory_advise_large(memory, size_all);
+    memory_take_large(memory, size_all);
     memset(memory, 0, size_all);
     return memory;
 }

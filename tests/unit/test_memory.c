@@ -33,8 +33,7 @@ static bool wants_huge_pages(const void *address)
 /* Fresh pages, those beside them not ours: so that their mapping has a beginning and an end. */
 static unsigned char *take_pages(size_t size)
 {
-    unsigned char *pages =
-        mmap(NULL, size + 2 * MB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *pages = mmap(NULL, size + 2 * MB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     assert_true(pages != MAP_FAILED);
     assert_int_equal(mprotect(pages + MB, size, PROT_READ | PROT_WRITE), 0);
@@ -54,9 +53,24 @@ static void a_large_array_is_on_huge_pages(void **state)
     if (access("/sys/kernel/mm/transparent_hugepage/enabled", R_OK) != 0)
         test_skip("this kernel has no huge pages to ask for");
     assert_false(wants_huge_pages(pages + MB));
-    memory_advise_large(pages, LARGE);
+    memory_take_large(pages, LARGE);
     assert_true(wants_huge_pages(pages));
     assert_true(wants_huge_pages(pages + LARGE - 1));
+    give_back(pages, LARGE);
+}
+
+/* Linux before 5.14 cannot be asked. */
+static void a_large_array_is_there_at_once(void **state)
+{
+    unsigned char *pages = take_pages(LARGE), there[LARGE / 4096];
+
+    (void)state;
+    if (madvise(pages + LARGE - 4096, 4096, 23 /* MADV_POPULATE_WRITE */) != 0)
+        test_skip("this kernel cannot be asked for pages that nobody has touched");
+    memory_take_large(pages, LARGE);
+    assert_int_equal(mincore(pages, LARGE, there), 0);
+    for (size_t i = 0; i < sizeof there; i++)
+        assert_int_equal(there[i] & 1, 1);
     give_back(pages, LARGE);
 }
 
@@ -68,7 +82,7 @@ static void what_shares_its_pages_with_others_is_left_out(void **state)
     (void)state;
     if (access("/sys/kernel/mm/transparent_hugepage/enabled", R_OK) != 0)
         test_skip("this kernel has no huge pages to ask for");
-    memory_advise_large(pages + 16, LARGE - 32);
+    memory_take_large(pages + 16, LARGE - 32);
     assert_false(wants_huge_pages(pages));
     assert_true(wants_huge_pages(pages + MB));
     assert_false(wants_huge_pages(pages + LARGE - 1));
@@ -80,8 +94,8 @@ static void a_small_array_stays_as_it_is(void **state)
     unsigned char *pages = take_pages(LARGE);
 
     (void)state;
-    memory_advise_large(pages, MB);
-    memory_advise_large(pages, 0);
+    memory_take_large(pages, MB);
+    memory_take_large(pages, 0);
     assert_false(wants_huge_pages(pages));
     give_back(pages, LARGE);
 }
@@ -92,7 +106,7 @@ static void no_byte_changes(void **state)
 
     (void)state;
     memset(pages, 0x5a, LARGE);
-    memory_advise_large(pages + 16, LARGE - 32);
+    memory_take_large(pages + 16, LARGE - 32);
     for (size_t i = 0; i < LARGE; i++)
         assert_int_equal(pages[i], 0x5a);
     give_back(pages, LARGE);
@@ -105,9 +119,9 @@ static void a_hint_cannot_fail(void **state)
 
     (void)state;
     give_back(pages, LARGE);
-    memory_advise_large(pages, LARGE);
+    memory_take_large(pages, LARGE);
 }
 
-TEST_MAIN(TEST(a_large_array_is_on_huge_pages),
+TEST_MAIN(TEST(a_large_array_is_on_huge_pages), TEST(a_large_array_is_there_at_once),
           TEST(what_shares_its_pages_with_others_is_left_out), TEST(a_small_array_stays_as_it_is),
           TEST(no_byte_changes), TEST(a_hint_cannot_fail))
