@@ -1,5 +1,5 @@
 #!/bin/sh
-# scale.sh FLAVOUR_DIR [QUICK] - run bench-scale: 10^6 to 10^8 instances, 6 GB of memory, 4 GB of
+# scale.sh FLAVOUR_DIR [QUICK] - run bench-scale: 10^6 to 10^8 instances, 7 GB of memory, 2 GB of
 # disk beside the flavour's directory, five minutes. The table is on stdout, the same as JSON in
 # bench-scale.json there. QUICK other than 0: 10^5 and 10^6, seconds. SMALL_PAGES=1 does without huge pages.
 set -eu
