@@ -1,7 +1,8 @@
 #!/bin/sh
-# scale.sh FLAVOUR_DIR [QUICK] - run bench-scale: 10^6 to 10^8 instances, 7 GB of memory, 2 GB of
+# scale.sh FLAVOUR_DIR [QUICK] - run bench-scale: 10^6 to 10^8 instances, 5 GB of memory, 2 GB of
 # disk beside the flavour's directory, five minutes. The table is on stdout, the same as JSON in
-# bench-scale.json there. QUICK other than 0: 10^5 and 10^6, seconds. SMALL_PAGES=1 does without huge pages.
+# bench-scale.json there. QUICK other than 0: 10^5 and 10^6, seconds. SMALL_PAGES=1 does without huge
+# pages.
 set -eu
 
 [ $# -ge 1 ] || {
