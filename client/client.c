@@ -156,7 +156,6 @@ static struct kept_report *keep(struct ohem_batch *b, uint64_t seq, const float 
     r->boot = b->boot;
     r->count = b->count;
     r->answered = false;
-    r->early = false;
     memcpy(r->ids, b->ids, b->count * sizeof *b->ids);
     memcpy(r->losses, losses, b->count * sizeof *losses);
     return r;

@@ -45,7 +45,8 @@ struct ohem_client {
     bool welcomed;                   /* a session is open as far as is known */
     bool came_back;                  /* WELCOME arrived since a PING was last sent */
     bool draining;
-    int64_t retry_ms;    /* when early reports are sent again, 0: there are none */
+    uint64_t retry_seq;  /* from this report on all are sent again (RETRY), 0: none */
+    int64_t retry_ms;    /* when */
     int64_t listened_ms; /* when all that had arrived was filed */
     int dead;            /* an error that ends the session, 0: none */
     struct reason why;
@@ -94,7 +95,8 @@ void client_put_off_loss(struct ohem_client *c, struct kept_report *r);
  */
 void client_give_credit(struct ohem_client *c, struct token token);
 
-/** Send what was put off: CREDITs, then LOSSes. Without a session it stays put off. */
+/** Send what was put off: CREDITs, then LOSSes, first those that came before their turn. Without a
+ *  session it stays put off. */
 void client_flush(struct ohem_client *c);
 
 /** SYNC, if that report is not durable and was not asked for. */
@@ -106,8 +108,11 @@ void client_say_again(struct ohem_client *c);
 /** Reports whose answers are overdue, since a PING sent after them was answered: they got lost. */
 void client_say_lost(struct ohem_client *c);
 
-/** Send again the reports that came before their turn. */
-void client_say_early(struct ohem_client *c);
+/** Is it time to send again what came before its turn? client_flush() does. */
+bool client_must_retry(const struct ohem_client *c);
+
+/** The daemon wants this report again in a moment (RETRY), and all behind it. */
+void client_retry_later(struct ohem_client *c, struct kept_report *r);
 
 /* ---- durable.c ---- */
 

@@ -14,7 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RETRY_MS  100  /* until a report that came before its turn is sent again */
 #define PING_MS   1000 /* of silence while a call waits, and then again */
 #define SILENT_MS 2000 /* without an answer, from then on the daemon may be gone */
 
@@ -175,6 +174,14 @@ void client_take_durable(struct ohem_client *c, uint64_t seq)
     kept_take_durable(&c->kept, seq);
 }
 
+/* A batch that was given back before its report's turn came: the daemon passed its CREDIT over. */
+static void give_credit_again(struct ohem_client *c, struct kept_report *r)
+{
+    if (r->early && r->released)
+        client_give_credit(c, r->token);
+    r->early = false;
+}
+
 /* An answer: of a daemon that writes nothing to disk nothing more can be had. */
 static void note_answered(struct ohem_client *c, const struct message_selection *m)
 {
@@ -183,6 +190,7 @@ static void note_answered(struct ohem_client *c, const struct message_selection 
     if (r == NULL || !token_equal(r->token, m->token))
         return;
     r->answered = true;
+    give_credit_again(c, r);
     if (!c->welcome.durable)
         kept_drop(&c->kept, r);
 }
@@ -205,7 +213,7 @@ static int take_selection(struct ohem_client *c, const struct message_selection 
         reason_set(&c->why, "%zu instances were selected out of %u", m->indices.count, b->count);
         return -OHEM_MALFORMED;
     }
-    if ((m->flags & SELECTION_FLAG_FORGOTTEN) != 0)
+    if ((m->flags & SELECTION_FLAG_FORGOTTEN) != 0 && m->all.count + m->nonfinite_count == 0)
         refuse(b, -OHEM_TOKEN, "the report was applied before, but its selection was not kept");
     else
         batch_answer(b, m);
@@ -214,28 +222,24 @@ static int take_selection(struct ohem_client *c, const struct message_selection 
     return 0;
 }
 
-/* There is nothing to keep of it. If the trainer still holds the batch it is told when it asks. */
+/* There is nothing to keep of it, unless it only came too early. If the trainer still holds the
+ * batch it is told when it asks. */
 static void take_refusal(struct ohem_client *c, const struct message_error *m)
 {
     struct kept_report *r = kept_find_token(&c->kept, m->token);
     struct ohem_batch *b = find_batch(c, m->token);
 
-    if (r != NULL)
+    if (m->code == OHEM_RETRY) {
+        if (r != NULL)
+            client_retry_later(c, r);
+        return;
+    }
+    if (r != NULL) {
+        give_credit_again(c, r);
         kept_drop(&c->kept, r);
+    }
     if (b != NULL && b->seq != 0)
         refuse(b, -(int)m->code, m->text);
-}
-
-/* Strict order, after a restart: its step is not drawn again yet. */
-static void take_retry(struct ohem_client *c, const struct message_error *m)
-{
-    struct kept_report *r = kept_find_token(&c->kept, m->token);
-
-    if (r == NULL)
-        return;
-    r->early = true;
-    if (c->retry_ms == 0)
-        c->retry_ms = client_now_ms() + RETRY_MS;
 }
 
 static void take_error(struct ohem_client *c, const struct message_error *m)
@@ -243,8 +247,6 @@ static void take_error(struct ohem_client *c, const struct message_error *m)
     if (m->code == OHEM_NO_SESSION) {
         if (c->welcomed)
             client_send_hello(c);
-    } else if (m->about == MESSAGE_LOSS && m->code == OHEM_RETRY) {
-        take_retry(c, m);
     } else if (m->about == MESSAGE_LOSS) {
         take_refusal(c, m);
     } else if (m->about == MESSAGE_HELLO || m->about == 0) {
@@ -327,7 +329,7 @@ static long wait_ms(const struct ohem_client *c, int64_t deadline)
     int64_t quiet_since = c->heard_ms > c->asked_ms ? c->heard_ms : c->asked_ms;
     int64_t until = quiet_since + PING_MS, now = client_now_ms();
 
-    if (c->retry_ms != 0 && c->retry_ms < until)
+    if (c->welcomed && c->retry_seq != 0 && c->retry_ms < until)
         until = c->retry_ms;
     if (deadline < until)
         until = deadline;
@@ -338,14 +340,11 @@ static long wait_ms(const struct ohem_client *c, int64_t deadline)
  * @return whether anything was sent: then the socket has to be looked at again */
 static bool speak(struct ohem_client *c)
 {
-    bool spoke = c->welcomed && c->credit_count + c->kept.put_off_count > 0;
+    bool spoke =
+        (c->welcomed && c->credit_count + c->kept.put_off_count > 0) || client_must_retry(c);
     int64_t now = client_now_ms();
 
     client_flush(c);
-    if (c->retry_ms != 0 && now >= c->retry_ms) {
-        client_say_early(c);
-        spoke = true;
-    }
     if (now - c->heard_ms < PING_MS || now - c->asked_ms < PING_MS)
         return spoke;
     if (c->welcomed)

@@ -19,7 +19,7 @@ struct kept_report {
     bool released;       /* the batch: its CREDIT follows when the report is sent again */
     bool answered;
     bool put_off;  /* not sent yet */
-    bool early;    /* the daemon wants it again in a moment (RETRY) */
+    bool early;    /* it came before its turn (RETRY): when it is answered, CREDIT follows again */
     uint32_t room; /* K that the arrays have room for */
     uint32_t count;
     float *losses; /* [K], behind the ids */
@@ -68,7 +68,8 @@ void kept_put_off(struct kept *k, struct kept_report *r, bool put_off);
 /** The first that waits to be sent, or NULL. */
 struct kept_report *kept_first_put_off(const struct kept *k);
 
-/** Those up to seq are durable: drop them, but for those whose answer is awaited. */
+/** Those up to seq are durable: drop them, but for those whose answer is awaited, and those that
+ * the daemon did not take yet. */
 void kept_take_durable(struct kept *k, uint64_t seq);
 
 /** The first that is above `durable_seq` and not above `seq`, or NULL: all is safe. */

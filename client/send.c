@@ -107,6 +107,45 @@ static void send_loss(struct ohem_client *c, struct kept_report *r)
     link_send(&c->link, &m);
 }
 
+/* ---- before its turn ---------------------------------------------------------------------------
+ *
+ * In strict order a report may come before its turn, after a restart. Then the session's later ones
+ * are refused, too, until this one is taken; so from it on all are sent again, none is left out,
+ * and none goes before it. CREDIT waits for the answer: until then the daemon may hand the batch
+ * out again, and would take a CREDIT for a batch that is given back without a report.
+ */
+
+#define RETRY_MS 100
+
+bool client_must_retry(const struct ohem_client *c)
+{
+    return c->welcomed && c->retry_seq != 0 && client_now_ms() >= c->retry_ms;
+}
+
+void client_retry_later(struct ohem_client *c, struct kept_report *r)
+{
+    r->early = true;
+    if (r->token.step > c->kept_step_max)
+        c->kept_step_max = r->token.step; /* its batch may come again, when it is released, too */
+    if (c->retry_seq == 0)
+        c->retry_ms = client_now_ms() + RETRY_MS;
+    if (c->retry_seq == 0 || r->seq < c->retry_seq)
+        c->retry_seq = r->seq;
+}
+
+static void retry(struct ohem_client *c)
+{
+    struct kept_report *r;
+
+    TAILQ_FOREACH (r, &c->kept.list, entry)
+        if (r->seq >= c->retry_seq && !r->put_off)
+            send_loss(c, r);
+    c->retry_seq = 0;
+}
+
+/* ---- what was put off --------------------------------------------------------------------------
+ */
+
 void client_flush(struct ohem_client *c)
 {
     struct kept_report *r;
@@ -116,6 +155,8 @@ void client_flush(struct ohem_client *c)
     for (uint32_t i = 0; i < c->credit_count; i++)
         send_credit(c, c->credits[i]);
     c->credit_count = 0;
+    if (client_must_retry(c))
+        retry(c);
     for (r = kept_first_put_off(&c->kept); r != NULL; r = TAILQ_NEXT(r, entry))
         if (r->put_off)
             send_loss(c, r);
@@ -123,7 +164,8 @@ void client_flush(struct ohem_client *c)
 
 void client_send_loss(struct ohem_client *c, struct kept_report *r)
 {
-    kept_put_off(&c->kept, r, true);
+    if (!r->early) /* else it goes with those behind it, or is under way */
+        kept_put_off(&c->kept, r, true);
     client_flush(c);
 }
 
@@ -173,23 +215,18 @@ void client_say_again(struct ohem_client *c)
 
     TAILQ_FOREACH (r, &c->kept.list, entry)
         say_report(c, r);
+    c->retry_seq = 0;
     client_flush(c);
     if (c->sync_seq != 0)
         send_sync(c);
 }
 
-void client_say_early(struct ohem_client *c)
+static void say_lost_one(struct ohem_client *c, struct kept_report *r)
 {
-    struct kept_report *r;
-
-    c->retry_ms = 0;
-    if (!c->welcomed)
-        return; /* WELCOME has all of them sent again */
-    TAILQ_FOREACH (r, &c->kept.list, entry)
-        if (r->early) {
-            r->early = false;
-            say_report(c, r);
-        }
+    if (r->early)
+        client_retry_later(c, r);
+    else
+        say_report(c, r);
 }
 
 void client_say_lost(struct ohem_client *c)
@@ -201,5 +238,5 @@ void client_say_lost(struct ohem_client *c)
     c->lost_nonce = c->pong_nonce;
     TAILQ_FOREACH (r, &c->kept.list, entry)
         if (!r->answered && !r->put_off && c->pong_nonce > r->ping_nonce)
-            say_report(c, r);
+            say_lost_one(c, r);
 }

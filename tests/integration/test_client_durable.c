@@ -14,6 +14,7 @@
 #define LONG_MS   20000 /* for what has to happen */
 #define SHORT_MS  300   /* for what does not */
 #define LATER_MS  4000  /* how late what has a time may be: silence is noticed after a second */
+#define RETRY_MS  100   /* the library's own */
 #define ONE_LARGE 1     /* bytes that a single report exceeds */
 
 static const float losses[K] = {1, 2, 3, 4};
@@ -103,6 +104,7 @@ static void reports_are_sent_again_in_their_order_with_ids_and_credit_follows(vo
 
     s = fake_said(&f, &count);
     assert_true(count >= 7);
+    assert_int_equal(s[0].memory, f.memory);
     assert_int_equal(s[0].kept_count, 2);
     assert_true(s[0].held_count >= 1);
     assert_said(&s[1], MESSAGE_LOSS, 0, 1);
@@ -353,6 +355,138 @@ static void a_superseded_report_says_so(void **state)
     end(&f, client);
 }
 
+/* ---- before its turn -------------------------------------------------------------------------
+ */
+
+/* The i-th LOSS since the last HELLO. */
+static const struct fake_said *find_loss(struct fake *f, size_t i)
+{
+    size_t count;
+    const struct fake_said *s = fake_said(f, &count);
+
+    for (size_t k = 0; k < count; k++)
+        if (s[k].type == MESSAGE_LOSS && i-- == 0)
+            return &s[k];
+    fail_msg("a LOSS is missing");
+    return NULL;
+}
+
+static void restart_early(struct fake *f, uint32_t early_count)
+{
+    fake_lock(f);
+    f->early_count = early_count;
+    fake_unlock(f);
+    fake_restart(f, 0, true);
+}
+
+static void a_report_before_its_turn_is_sent_again_until_it_is_taken(void **state)
+{
+    struct fake f = {.durable = 1};
+    struct ohem_client *client = begin(&f);
+    struct ohem_batch *b = daemon_next(client);
+
+    (void)state;
+    restart_early(&f, 2);
+    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    assert_int_equal(ohem_selection_count(daemon_report(b, losses)), 1);
+    assert_int_equal(count_said(&f, MESSAGE_LOSS), 3);
+    for (size_t i = 0; i < 3; i++) {
+        const struct fake_said *s = find_loss(&f, i);
+
+        assert_said(s, MESSAGE_LOSS, 0, 1);
+        assert_int_equal(s->ids_count, K);
+        assert_int_equal(s->early, i < 2);
+        if (i > 0)
+            assert_true(s->at_ms - s[-1].at_ms >= RETRY_MS - 20);
+    }
+    ohem_release(b);
+    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    assert_int_equal(count_said(&f, MESSAGE_CREDIT), 1);
+    end(&f, client);
+}
+
+static void what_is_behind_a_report_before_its_turn_goes_again_with_it_in_order(void **state)
+{
+    struct fake f = {.durable = 1, .sync_ms = 1};
+    struct ohem_client *client = begin(&f);
+    const struct fake_said *s;
+    uint64_t taken = 0;
+    size_t count, credits = 0;
+
+    (void)state;
+    set_sync_ms(&f, 0);
+    for (int i = 0; i < 3; i++)
+        ohem_release(report_next(client));
+    restart_early(&f, 1);
+    assert_int_equal(ohem_flush(client, SHORT_MS), -OHEM_TIMEDOUT); /* silence is not noticed yet */
+    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    ohem_release(report_next(client)); /* waits for those before it */
+    set_sync_ms(&f, 1);
+    assert_ok(client, ohem_flush(client, LONG_MS));
+    assert_int_equal(ohem_unacked(client, NULL), 0);
+    assert_ok(client, ohem_keepalive(client, LONG_MS));
+
+    s = fake_said(&f, &count);
+    assert_int_equal(s[0].kept_count, 3);
+    for (size_t i = 0; i < count; i++) {
+        if (s[i].type == MESSAGE_LOSS && !s[i].early && s[i].seq > taken)
+            assert_int_equal(s[i].seq, ++taken);
+        credits += s[i].type == MESSAGE_CREDIT && s[i].token.step < taken;
+    }
+    assert_int_equal(taken, 4);
+    assert_true(find_loss(&f, 0)->early && find_loss(&f, 1)->early && find_loss(&f, 2)->early);
+    assert_int_equal(credits, 4); /* behind the report that was taken, of each */
+    end(&f, client);
+}
+
+static void a_report_before_its_turn_ends_with_its_deadline_and_can_be_made_again(void **state)
+{
+    struct fake f = {.durable = 1};
+    struct ohem_client *client = begin(&f);
+    struct ohem_batch *b = daemon_next(client);
+    const struct ohem_selection *selection;
+
+    (void)state;
+    restart_early(&f, UINT32_MAX);
+    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    assert_int_equal(ohem_report(b, losses, K, SHORT_MS, &selection), -OHEM_TIMEDOUT);
+    for (int i = 0; i < 100; i++) /* who asks often does not say it more often */
+        assert_int_equal(ohem_report(b, losses, K, 0, &selection), -OHEM_TIMEDOUT);
+    assert_in_range(count_said(&f, MESSAGE_LOSS), 2, 10);
+    assert_int_equal(ohem_unacked(client, NULL), 1);
+    fake_lock(&f);
+    f.early_count = 0;
+    fake_unlock(&f);
+    (void)daemon_report(b, losses);
+    ohem_release(b);
+    end(&f, client);
+}
+
+static void a_batch_given_back_before_its_turn_does_not_come_again(void **state)
+{
+    struct fake f = {.durable = 1, .credit = 2};
+    struct ohem_client *client = begin(&f);
+    struct ohem_batch *b = daemon_next(client);
+
+    (void)state;
+    fake_lock(&f);
+    f.draws_again = true;
+    fake_unlock(&f);
+    restart_early(&f, 1);
+    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_submit(b, losses);
+    ohem_release(b);
+    for (uint64_t step = 1; step < 6; step++) {
+        b = daemon_next(client);
+        assert_int_equal(ohem_batch_step(b), step);
+        daemon_submit(b, losses);
+        ohem_release(b);
+    }
+    set_sync_ms(&f, 1);
+    assert_ok(client, ohem_flush(client, LONG_MS));
+    end(&f, client);
+}
+
 /* ---- waiting ---------------------------------------------------------------------------------
  */
 
@@ -526,6 +660,10 @@ TEST_MAIN(TEST(reports_are_sent_again_in_their_order_with_ids_and_credit_follows
           TEST(another_memory_orphans_batches_and_drops_what_was_kept),
           TEST(a_conflict_reaches_the_trainer_and_nothing_is_kept_of_it),
           TEST(a_forgotten_answer_is_as_good_as_another), TEST(a_superseded_report_says_so),
+          TEST(a_report_before_its_turn_is_sent_again_until_it_is_taken),
+          TEST(what_is_behind_a_report_before_its_turn_goes_again_with_it_in_order),
+          TEST(a_report_before_its_turn_ends_with_its_deadline_and_can_be_made_again),
+          TEST(a_batch_given_back_before_its_turn_does_not_come_again),
           TEST(flush_waits_for_the_disk), TEST(a_report_waits_for_room),
           TEST(a_report_without_room_can_be_made_later),
           TEST(a_wait_without_end_outlasts_a_restart),

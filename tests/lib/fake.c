@@ -100,6 +100,7 @@ static size_t find_out(const struct fake *f, struct token token)
 static void take_hello(struct fake *f, const struct message_hello *h)
 {
     struct message m = {.type = MESSAGE_WELCOME};
+    bool known = h->memory == f->memory;
 
     m.welcome = (struct message_welcome){.major = PROTO_MAJOR,
                                          .minor = PROTO_MINOR,
@@ -118,21 +119,45 @@ static void take_hello(struct fake *f, const struct message_hello *h)
                                          .durable = f->durable};
     tell(f, &m);
     for (size_t i = 0; i < f->out_count; i++)
-        if (!is_in(h->held, f->out[i]) && !is_in(h->kept, f->out[i]))
+        if (!known || (!is_in(h->held, f->out[i]) && !is_in(h->kept, f->out[i])))
             send_batch(f, f->out[i]);
-    for (size_t i = 0; i < h->held.count; i++)
-        if (vector_token(h->held, i).tag == f->memory &&
-            find_out(f, vector_token(h->held, i)) == f->out_count)
+    for (size_t i = 0; i < h->held.count && known; i++)
+        if (find_out(f, vector_token(h->held, i)) == f->out_count)
             f->out[f->out_count++] = vector_token(h->held, i);
     fill_slots(f);
 }
 
+/* As in strict order, after a restart. */
+static bool is_early(struct fake *f, uint64_t seq)
+{
+    if (f->retry_seq != 0 && seq > f->retry_seq)
+        return true;
+    f->retry_seq = 0;
+    if (f->early_count == 0)
+        return false;
+    f->early_count--;
+    f->retry_seq = seq;
+    return true;
+}
+
+static void put_off(struct fake *f, struct token token)
+{
+    send_error(f, f->peer, f->peer_size, OHEM_RETRY, MESSAGE_LOSS, token);
+    if (f->draws_again)
+        send_batch(f, token);
+}
+
 static void take_loss(struct fake *f, const struct message_loss *l)
 {
+    const struct fake_said *said = &f->said[(f->said_count - 1) % FAKE_SAID_MAX];
     static const uint32_t indices[1] = {3};
     static const float weights[1] = {1};
     struct message m = {.type = MESSAGE_SELECTION};
 
+    if (said->early) {
+        put_off(f, l->token);
+        return;
+    }
     f->seq = l->seq > f->seq ? l->seq : f->seq;
     if (f->keeps_answers)
         return;
@@ -199,14 +224,16 @@ static void write_down(struct fake *f, const struct message *m, bool unknown)
 {
     struct fake_said *s = &f->said[f->said_count++ % FAKE_SAID_MAX];
 
-    *s = (struct fake_said){.type = m->type, .unknown = unknown};
+    *s = (struct fake_said){.type = m->type, .unknown = unknown, .at_ms = now_ms()};
     if (m->type == MESSAGE_HELLO) {
+        s->memory = m->hello.memory;
         s->held_count = m->hello.held.count;
         s->kept_count = m->hello.kept.count;
     } else if (m->type == MESSAGE_LOSS) {
         s->token = m->loss.token;
         s->seq = m->loss.seq;
         s->ids_count = m->loss.ids.count;
+        s->early = !unknown && is_early(f, m->loss.seq);
     } else if (m->type == MESSAGE_CREDIT) {
         s->token = m->credit.token;
     } else if (m->type == MESSAGE_SYNC) {
@@ -284,10 +311,12 @@ static void write_to_disk(struct fake *f)
 {
     struct message m = {.type = MESSAGE_DURABLE};
 
-    if (f->sync_at_ms == 0 || (now_ms() < f->sync_at_ms && f->durable_seq < f->sync_seq))
+    if (f->sync_at_ms == 0)
         return;
     if (now_ms() >= f->sync_at_ms)
         f->durable_seq = f->seq;
+    if (f->durable_seq < f->sync_seq)
+        return;
     f->sync_at_ms = 0;
     m.durable.seq = f->durable_seq;
     tell(f, &m);

@@ -32,7 +32,10 @@ struct fake_said {
     struct token token;
     uint64_t seq;
     size_t ids_count, held_count, kept_count;
+    uint64_t memory;
     bool unknown; /* it was answered NO_SESSION */
+    bool early;   /* it was answered RETRY */
+    int64_t at_ms;
 };
 
 struct fake {
@@ -43,6 +46,8 @@ struct fake {
     bool keeps_welcome;    /* HELLO gets none */
     uint32_t refuses_with; /* LOSS gets this error */
     uint32_t flags;        /* of SELECTIONs */
+    uint32_t early_count;  /* so many LOSSes come before their turn; those behind one wait for it */
+    bool draws_again;      /* and the batch is handed out again then */
     uint64_t durable_seq;
     int sync_ms; /* so long after a SYNC all that was said is durable; 0: it never is */
     /* its own */
@@ -50,7 +55,7 @@ struct fake {
     uint64_t step;
     struct token out[MESSAGE_CREDIT_MAX]; /* not released */
     size_t out_count;
-    uint64_t seq, sync_seq;
+    uint64_t seq, sync_seq, retry_seq;
     int64_t sync_at_ms; /* when it is answered, 0: there is none */
     unsigned char peer[FAKE_PEER_MAX];
     size_t peer_size;
