@@ -20,6 +20,7 @@ import second_wire as wire
 from harness import DEADLINE_SECONDS
 
 LINGER_MS = 1000
+RETRY_SECONDS = 0.1  # after which a report that came before its turn is sent again
 INLINE_ONLY, NO_MAP, ALL_WAYS = 1, 3, 7  # for `ways`
 
 # What a Client can be told to do wrongly, once.
@@ -147,6 +148,8 @@ class Client:
         self.kept = {}  # by token, in the order of seq: reported, and not known to be durable
         self.again = set()  # tokens whose CREDIT was sent again: it may be refused
         self.refused = []  # errors about reports of batches that were released before
+        self.retry_seq, self.retry_at = None, 0  # from which report on all go again, and when
+        self.put_off = set()  # tokens whose report came before its turn, and has no answer yet
         self.connect()
 
     def connect(self):
@@ -169,6 +172,7 @@ class Client:
             self.batches.clear()  # it knows none of these
             self.fresh.clear()
             self.kept.clear()
+            self.put_off.clear()
         if before and any(before[name] != self.welcome[name] for name in ("boot", "session")):
             self._leave()
         self._take_offer()
@@ -177,17 +181,33 @@ class Client:
     def _say_again(self):
         """Every report that the daemon may not have, or may lose, and CREDIT where it was given."""
         self.again.clear()
+        self.retry_seq = None
         for batch in list(self.kept.values()):
             self._send_report(batch)
             if batch.is_released:
                 self.again.add(batch.token)
                 self.wire.send("CREDIT", key=self.key, token=batch.token)
 
+    def _retry(self):
+        """The report that came before its turn, and all behind it, in their order. CREDIT waits for
+        the answers."""
+        seq, self.retry_seq = self.retry_seq, None
+        for batch in list(self.kept.values()):
+            if batch.seq >= seq:
+                self._send_report(batch)
+
+    def _note_answer(self, token, batch):
+        if token in self.put_off:
+            self.put_off.remove(token)
+            if batch is not None and batch.is_released:
+                self.again.add(token)
+                self.wire.send("CREDIT", key=self.key, token=token)
+
     def _forget(self, durable_seq):
         """What is durable need not be kept; with a daemon that keeps nothing, what is answered."""
         for batch in list(self.kept.values()):
             answered = batch.selection is not None and not self.welcome["durable"]
-            if batch.seq <= durable_seq or answered:
+            if (batch.seq <= durable_seq or answered) and batch.token not in self.put_off:
                 del self.kept[batch.token]
 
     def _leave(self):
@@ -246,7 +266,7 @@ class Client:
         names = (name,) if isinstance(name, str) else name
         end = time.monotonic() + seconds
         while True:
-            got, fields = self.wire.receive(max(0, end - time.monotonic()))
+            got, fields = self._receive(end)
             if got == "BATCH":
                 self._keep(fields)
             elif got == "PART":
@@ -264,6 +284,17 @@ class Client:
             if got in names and matches(fields):
                 return fields
 
+    def _receive(self, end):
+        while self.retry_seq is not None:
+            left = min(end, self.retry_at) - time.monotonic()
+            if self.wire.socket.poll(max(0, int(1000 * left) + 1)):
+                break
+            if time.monotonic() >= self.retry_at:
+                self._retry()
+            elif time.monotonic() >= end:
+                break
+        return self.wire.receive(max(0, end - time.monotonic()))
+
     def _keep(self, fields):
         assert fields["count"] == self.welcome["batch_size"]
         assert all(i < self.welcome["instance_count"] for i in fields["ids"])
@@ -272,6 +303,8 @@ class Client:
         old = self.batches.get(fields["token"])
         if old is not None and old.is_whole:
             return  # it came twice
+        if old is None and fields["token"] in self.kept:
+            return  # it is released: its report comes again, and then its CREDIT
         batch = Batch(fields, self.wishes["layout"], self.mapping)
         batch.boot = self.welcome["boot"]
         self.batches[batch.token] = batch
@@ -285,6 +318,7 @@ class Client:
         for batch in (self.batches.get(token), self.kept.get(token)):
             if batch is not None and batch.selection is None:
                 batch.selection = fields
+        self._note_answer(token, self.kept.get(token))
         self._forget(fields["durable_seq"])
 
     def _expects(self, error):
@@ -294,11 +328,25 @@ class Client:
             return token in self.again
         if about != wire.BY_NAME["LOSS"].number or code == "NO_SESSION":
             return False
+        if code == "RETRY":
+            self._put_off(token)
+            return True
         batch = self.kept.pop(token, None)
+        self._note_answer(token, batch)
         if batch is None or token not in self.again:
             return False
         self.refused.append(Refusal(error))
         return True
+
+    def _put_off(self, token):
+        """Its turn has not come: nothing is lost, and nobody need know."""
+        batch = self.kept.get(token)
+        if batch is None:
+            return
+        self.put_off.add(token)
+        if self.retry_seq is None:
+            self.retry_seq, self.retry_at = batch.seq, time.monotonic() + RETRY_SECONDS
+        self.retry_seq = min(self.retry_seq, batch.seq)
 
     def _keep_part(self, fields):
         batch = self.batches.get(fields["token"])
