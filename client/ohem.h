@@ -300,11 +300,15 @@ OHEM_API int ohem_batch_check(const struct ohem_batch *batch);
  * @return 0, or one of
  *   -OHEM_TIMEDOUT, -OHEM_UNREACHABLE  no answer in time, or no room to keep the report
  *                   (unacked_bytes_max). The report may have arrived: call again with the same
- *                   losses; it is applied once and gets the same answer.
+ *                   losses; it is applied once and gets the same answer. (In strict order a
+ *                   restarted daemon may need reports of other trainers first: the library asks
+ *                   again as long as it may, and keeps the report.)
  *   -OHEM_COUNT     count is not K
  *   -OHEM_CONFLICT  this batch was reported before with other losses; the first stay
  *   -OHEM_EXPIRED   the report came too long after the lease's end
- *   -OHEM_TOKEN     the daemon does not know the batch (it was restarted without its memory)
+ *   -OHEM_TOKEN     the daemon does not know the batch (it was restarted without its memory); or
+ *                   it does, had applied this report before and has no selection to give: the
+ *                   report counts, ohem_client_error() says which
  *   -OHEM_STALE     the records may have been overwritten while they were read
  *                   (ohem_batch_check()); nothing was sent
  *   -OHEM_FORKED, -OHEM_NOMEM, -OHEM_SYSTEM, -OHEM_MALFORMED
@@ -365,7 +369,8 @@ OHEM_API int ohem_selection_is_late(const struct ohem_selection *selection);
 OHEM_API int ohem_selection_is_repeated(const struct ohem_selection *selection);
 
 /** 1 if this report changed nothing, since in strict order another trainer's report of this step
- *  was applied first. */
+ *  came first: the daemon had handed the step on when this trainer was away. The selection follows
+ *  from the losses as ever and may be trained on; the step was then trained on twice. */
 OHEM_API int ohem_selection_is_superseded(const struct ohem_selection *selection);
 
 /**

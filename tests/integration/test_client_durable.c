@@ -343,6 +343,26 @@ static void a_forgotten_answer_is_as_good_as_another(void **state)
     end(&f, client);
 }
 
+static void a_forgotten_answer_is_an_error_to_who_still_waits_unless_it_is_made_again(void **state)
+{
+    struct fake f = {.durable = 1, .flags = SELECTION_FLAG_REPEATED | SELECTION_FLAG_FORGOTTEN};
+    struct ohem_client *client = begin(&f);
+    const struct ohem_selection *selection;
+    struct ohem_batch *b = daemon_next(client);
+
+    (void)state;
+    assert_int_equal(ohem_report(b, losses, K, LONG_MS, &selection), -OHEM_TOKEN);
+    assert_non_null(strstr(ohem_client_error(client), "applied before"));
+    ohem_release(b);
+    fake_lock(&f);
+    f.selects_anew = true;
+    fake_unlock(&f);
+    b = daemon_next(client);
+    assert_int_equal(ohem_selection_count(daemon_report(b, losses)), 1);
+    ohem_release(b);
+    end(&f, client);
+}
+
 static void a_superseded_report_says_so(void **state)
 {
     struct fake f = {.durable = 1, .flags = SELECTION_FLAG_SUPERSEDED};
@@ -660,7 +680,9 @@ TEST_MAIN(TEST(reports_are_sent_again_in_their_order_with_ids_and_credit_follows
           TEST(what_is_given_back_before_welcome_is_said_to_be_held_until_then),
           TEST(another_memory_orphans_batches_and_drops_what_was_kept),
           TEST(a_conflict_reaches_the_trainer_and_nothing_is_kept_of_it),
-          TEST(a_forgotten_answer_is_as_good_as_another), TEST(a_superseded_report_says_so),
+          TEST(a_forgotten_answer_is_as_good_as_another),
+          TEST(a_forgotten_answer_is_an_error_to_who_still_waits_unless_it_is_made_again),
+          TEST(a_superseded_report_says_so),
           TEST(a_report_before_its_turn_is_sent_again_until_it_is_taken),
           TEST(what_is_behind_a_report_before_its_turn_goes_again_with_it_in_order),
           TEST(a_report_before_its_turn_ends_with_its_deadline_and_can_be_made_again),

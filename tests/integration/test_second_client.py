@@ -2,9 +2,11 @@
 """test_second_client.py - PROTOCOL.md tested: a client made from it alone, and a real daemon."""
 import os
 import signal
+import threading
 import time
 
 import numpy as np
+import zmq
 
 import second_wire as wire
 from harness import DEADLINE_SECONDS, case, main, wait_for
@@ -449,6 +451,87 @@ def sigterm_waits_no_longer_than_drain_ms():
         assert daemon.stop() == 0
         client.wait_for("BYE")
         client.wire.close()
+
+
+# ---- before its turn
+
+
+class Early:
+    """Not a daemon, but what one in strict order says after a restart, in a thread: a report with
+    `early` (its seq) comes before its turn `times` times, and those behind it wait."""
+
+    def __init__(self, early, times):
+        self.early, self.times, self.waits = early, times, False
+        self.heard = []  # (name, seq or step, whether it came early)
+        self.router = zmq.Context.instance().socket(zmq.ROUTER)
+        self.router.linger = 0
+        self.listen = f"ipc://{os.path.abspath('early.sock')}"
+        self.router.bind(self.listen)
+        self.thread = threading.Thread(target=self._live, daemon=True)
+        self.thread.start()
+
+    def _live(self):
+        name = None
+        while name != "BYE":
+            peer, *frames = self.router.recv_multipart()
+            name, fields = wire.decode(frames)
+            for answer, said in getattr(self, f"_take_{name.lower()}")(fields):
+                self.router.send_multipart([peer, *wire.encode(answer, **said)])
+        self.router.close()
+
+    def _take_hello(self, fields):
+        yield "WELCOME", {**{f.name: 0 for f in wire.BY_NAME["WELCOME"].fields}, "minor": wire.MINOR,
+                          "boot": 1, "session": 1, "job": "default", "instance_count": 9,
+                          "batch_size": 1, "credit": 3, "share": "", "cookie": wire.NO_COOKIE,
+                          "fields": "", "memory": 1, "durable": 1}
+        for step in range(3):
+            yield "BATCH", {**{f.name: 0 for f in wire.BY_NAME["BATCH"].fields}, "count": 1,
+                            "token": step.to_bytes(16, "little"), "ids": [step],
+                            "probabilities": [1], "weights": [1], "offsets": [0], "sizes": [0],
+                            "payload": b""}
+
+    def _take_loss(self, fields):
+        seq = fields["seq"]
+        is_early = seq > self.early and self.waits
+        if seq == self.early:
+            is_early = self.waits = self.times > 0
+            self.times -= 1
+        self.heard.append(("LOSS", seq, is_early))
+        if is_early:
+            yield "ERROR", {"code": 46, "about": 5, "token": fields["token"], "text": "early"}
+        else:
+            yield "SELECTION", {**{f.name: 0 for f in wire.BY_NAME["SELECTION"].fields}, "seq": seq,
+                                "token": fields["token"], "all.count": 1, "all.mean": 0.0,
+                                "all.min": 0.0, "all.max": 0.0, "kept.mean": 0.0, "kept.min": 0.0,
+                                "kept.max": 0.0, "indices": [], "weights": []}
+
+    def _take_credit(self, fields):
+        self.heard.append(("CREDIT", fields["token"][0], False))
+        yield from ()
+
+    def _take_ping(self, fields):
+        yield "PONG", {"nonce": fields["nonce"], "boot": 1, "durable_seq": 0}
+
+    def _take_bye(self, fields):
+        yield "BYE", {"key": fields["key"], "text": ""}
+
+
+@case
+def a_report_before_its_turn_goes_again_with_all_behind_it():
+    early = Early(early=2, times=2)
+    with Client(early.listen) as client:
+        batches = [client.take() for _ in range(3)]
+        for batch in batches:
+            client.begin_report(batch, [0.5])
+        client.release(batches[2])
+        for batch in batches:
+            assert client.finish_report(batch)["all.count"] == 1
+        client.ping()
+        assert not client.put_off and len(client.kept) == 3
+    early.thread.join(DEADLINE_SECONDS)
+    said = [(seq, is_early) for name, seq, is_early in early.heard if name == "LOSS"]
+    assert said == [(1, False), *[(2, True), (3, True)] * 2, (2, False), (3, False)], said
+    assert early.heard[-1] == ("CREDIT", 2, False) and early.heard.count(early.heard[-1]) == 2
 
 
 # ---- versions and wishes

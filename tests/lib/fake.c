@@ -171,7 +171,7 @@ static void take_loss(struct fake *f, const struct message_loss *l)
                                              .lsn = l->seq,
                                              .flags = f->flags,
                                              .durable_seq = f->durable_seq};
-    if ((f->flags & SELECTION_FLAG_FORGOTTEN) == 0) {
+    if ((f->flags & SELECTION_FLAG_FORGOTTEN) == 0 || f->selects_anew) {
         m.selection.all.count = FAKE_K;
         m.selection.kept.count = 1;
         m.selection.indices = (struct vector){indices, 1};

@@ -46,6 +46,7 @@ struct fake {
     bool keeps_welcome;    /* HELLO gets none */
     uint32_t refuses_with; /* LOSS gets this error */
     uint32_t flags;        /* of SELECTIONs */
+    bool selects_anew;     /* also what is flagged FORGOTTEN */
     uint32_t early_count;  /* so many LOSSes come before their turn; those behind one wait for it */
     bool draws_again;      /* and the batch is handed out again then */
     uint64_t durable_seq;
