@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#define RETRY_MS 100 /* until a report that came before its turn is sent again */
+
 static void note_asked(struct ohem_client *c)
 {
     c->asked_ms = client_now_ms();
@@ -114,8 +116,6 @@ static void send_loss(struct ohem_client *c, struct kept_report *r)
  * and none goes before it. CREDIT waits for the answer: until then the daemon may hand the batch
  * out again, and would take a CREDIT for a batch that is given back without a report.
  */
-
-#define RETRY_MS 100
 
 bool client_must_retry(const struct ohem_client *c)
 {
