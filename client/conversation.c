@@ -112,6 +112,7 @@ static int fill_batch(struct ohem_client *c, struct ohem_batch *b, const struct 
 
     batch_fill(b, m, (enum message_records)c->welcome.layout);
     b->boot = c->welcome.boot;
+    b->session = c->welcome.session;
     if (m->way != WAY_INLINE) {
         rc = batch_take_mapped(b, m, c->attachment, &c->why);
         if (rc == 0)

@@ -14,7 +14,8 @@
 struct kept_report {
     struct token token;
     uint64_t seq;
-    uint64_t boot;       /* of the daemon that handed the batch out */
+    uint64_t boot;       /* of the daemon that handed the batch out ... */
+    uint64_t session;    /* ... and the session it was handed to */
     uint64_t ping_nonce; /* of the last PING before it was sent */
     bool released;       /* the batch: its CREDIT follows when the report is sent again */
     bool answered;

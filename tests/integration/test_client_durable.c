@@ -133,7 +133,7 @@ static void what_was_durable_is_not_sent_again(void **state)
     end(&f, client);
 }
 
-static void over_another_connection_to_the_same_daemon_no_ids_are_said(void **state)
+static void over_another_connection_to_the_same_session_no_ids_are_said(void **state)
 {
     struct fake f = {.durable = 1};
     struct ohem_client *client = begin(&f);
@@ -142,13 +142,41 @@ static void over_another_connection_to_the_same_daemon_no_ids_are_said(void **st
 
     (void)state;
     ohem_release(report_next(client));
-    fake_forget_session(&f);
+    fake_forget_connection(&f);
     assert_ok(client, ohem_keepalive(client, LONG_MS));
     s = fake_said(&f, &count);
     assert_true(count >= 3);
     assert_said(&s[1], MESSAGE_LOSS, 0, 1);
     assert_int_equal(s[1].ids_count, 0);
+    assert_int_equal(ohem_session(client), 1);
+    end(&f, client);
+}
+
+/* The daemon is the same, but its new session has nothing under these tokens. */
+static void another_session_of_the_same_daemon_gets_ids_with_what_came_before(void **state)
+{
+    struct fake f = {.durable = 1};
+    struct ohem_client *client = begin(&f);
+    struct ohem_batch *held;
+    const struct fake_said *s;
+    size_t count;
+
+    (void)state;
+    ohem_release(report_next(client));
+    held = daemon_next(client);
+    fake_forget_session(&f);
+    assert_ok(client, ohem_keepalive(client, LONG_MS));
     assert_int_equal(ohem_session(client), 2);
+    (void)daemon_report(held, losses); /* for the first time */
+    ohem_release(held);
+    for (uint64_t step = 2; step <= 5; step++)
+        ohem_release(report_next(client));
+    s = fake_said(&f, &count);
+    assert_said(&s[1], MESSAGE_LOSS, 0, 1);
+    for (size_t i = 0; i < count; i++)
+        if (s[i].type == MESSAGE_LOSS && s[i].token.step != 4) /* that one may have come before */
+            assert_int_equal(s[i].ids_count, s[i].token.step < 4 ? K : 0);
+    assert_int_equal(count_said(&f, MESSAGE_LOSS), 6);
     end(&f, client);
 }
 
@@ -671,7 +699,8 @@ static void close_waits_for_the_disk_a_moment(void **state)
 
 TEST_MAIN(TEST(reports_are_sent_again_in_their_order_with_ids_and_credit_follows),
           TEST(what_was_durable_is_not_sent_again),
-          TEST(over_another_connection_to_the_same_daemon_no_ids_are_said),
+          TEST(over_another_connection_to_the_same_session_no_ids_are_said),
+          TEST(another_session_of_the_same_daemon_gets_ids_with_what_came_before),
           TEST(a_daemon_that_writes_nothing_leaves_nothing_to_keep),
           TEST(a_report_without_its_answer_is_kept_also_by_then),
           TEST(batches_stay_good_and_none_comes_twice),

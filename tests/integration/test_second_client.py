@@ -413,6 +413,24 @@ def a_session_that_is_silent_too_long_is_forgotten():
 
 
 @case
+def what_a_forgotten_session_was_handed_counts_under_the_next_one_by_its_ids():
+    for order, flags in (("free", wire.LATE), ("strict", 0)):
+        with daemon_on(100, rho=1, lease_ms=100, late_ms=100, order=order, batch_size=K,
+                       directory=order) as daemon:
+            client = Client(daemon.listen, credit=2)
+            kept, held = client.take(), client.take()
+            boot = client.welcome["boot"]
+            wait_for(lambda: job_of(daemon)["session_count"] == 0, "it is forgotten")
+            assert refusal_of(client.report, kept, [1.0] * K).code == "NO_SESSION"
+            client.hello()
+            assert client.welcome["session"] == 2 and client.welcome["boot"] == boot
+            assert client.finish_report(kept)["flags"] == flags
+            assert client.report(held, [2.0] * K)["flags"] == flags
+            assert counters(daemon)["reports_recovered"] == 2
+            client.wire.close()
+
+
+@case
 def sigterm_says_bye_serves_the_reports_and_ends_with_0():
     with daemon_on(100, daemon=f"drain_ms = {DRAIN_MS_LONG}", rho=1) as daemon:
         client = Client(daemon.listen, batch_size=K, credit=2)

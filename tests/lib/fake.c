@@ -396,6 +396,13 @@ void fake_restart(struct fake *f, int down_ms, bool with_memory)
     fake_unlock(f);
 }
 
+void fake_forget_connection(struct fake *f)
+{
+    fake_lock(f);
+    f->peer_size = 0;
+    fake_unlock(f);
+}
+
 void fake_forget_session(struct fake *f)
 {
     fake_lock(f);

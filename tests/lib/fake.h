@@ -79,7 +79,10 @@ void fake_unlock(struct fake *f);
 /** Die now, come back so much later (-1: never): with the memory, or without. */
 void fake_restart(struct fake *f, int down_ms, bool with_memory);
 
-/** The same daemon forgets which session it has, but not what is out: a new one is made. */
+/** The same daemon forgets over which connection its session speaks: HELLO has to come again. */
+void fake_forget_connection(struct fake *f);
+
+/** It forgets which session it has, too, but not what is out: a new one is made. */
 void fake_forget_session(struct fake *f);
 
 /** BYE unasked: it is going down. */

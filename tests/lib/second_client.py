@@ -84,7 +84,7 @@ class Batch:
         self.step = int.from_bytes(self.token[:8], "little")
         self.ids = [int(i) for i in fields["ids"]]
         self.places = wire.places(fields)
-        self.boot = None  # of the daemon that handed it out
+        self.origin = None  # the daemon and session that it was handed out by and to
         self.records = None  # set when it is handed to the trainer
         self.seq, self.losses, self.selection, self.is_released = 0, None, None, False
         self.block, self.parts, self.missing = fields["payload"], 0, set()
@@ -306,7 +306,7 @@ class Client:
         if old is None and fields["token"] in self.kept:
             return  # it is released: its report comes again, and then its CREDIT
         batch = Batch(fields, self.wishes["layout"], self.mapping)
-        batch.boot = self.welcome["boot"]
+        batch.origin = self._origin()
         self.batches[batch.token] = batch
         if old in self.fresh:  # what came of its parts before the connection broke is dropped
             self.fresh[self.fresh.index(old)] = batch
@@ -373,8 +373,11 @@ class Client:
         self.kept[batch.token] = batch
         self._send_report(batch)
 
+    def _origin(self):
+        return self.welcome["boot"], self.welcome["session"]
+
     def _send_report(self, batch):
-        ids = batch.ids if batch.boot != self.welcome["boot"] else []
+        ids = batch.ids if batch.origin != self._origin() else []
         self.wire.send("LOSS", key=self.key, token=batch.token, seq=batch.seq,
                        count=len(batch.losses), losses=batch.losses, ids=ids,
                        **{"ids.count": len(ids)})

@@ -157,7 +157,7 @@ struct message survivor_loss(struct survivor *s, struct survivor_batch *b)
 
     m.loss = (struct message_loss){
         .key = s->key, .token = b->token, .seq = b->seq, .losses = {b->losses, b->count}};
-    if (b->boot != s->welcome.boot)
+    if (b->boot != s->welcome.boot || b->session != s->welcome.session)
         m.loss.ids = (struct vector){b->ids, b->count};
     return m;
 }
@@ -264,8 +264,11 @@ static void hear_welcome(struct world *w, struct survivor *s, const struct messa
 
 static void fill(struct survivor *s, struct survivor_batch *b, const struct message_batch *m)
 {
-    *b = (struct survivor_batch){
-        .token = m->token, .boot = s->welcome.boot, .count = m->count, .held = true};
+    *b = (struct survivor_batch){.token = m->token,
+                                 .boot = s->welcome.boot,
+                                 .session = s->welcome.session,
+                                 .count = m->count,
+                                 .held = true};
     b->ids = malloc(m->count * sizeof *b->ids);
     b->losses = malloc(m->count * sizeof *b->losses);
     assert(b->ids != NULL && b->losses != NULL);

@@ -16,7 +16,7 @@ struct world;
 /* A batch at hand, or its report, or both. */
 struct survivor_batch {
     struct token token;
-    uint64_t boot; /* of the daemon that it came from */
+    uint64_t boot, session; /* of the daemon that it came from, and to whom it came */
     uint32_t count;
     uint64_t *ids;
     float *losses;
