@@ -255,6 +255,8 @@ static void hear_welcome(struct world *w, struct survivor *s, const struct messa
 {
     CHECK(s->welcome.session == 0 || m->memory == s->welcome.memory, "the memory was lost");
     CHECK(m->durable == 1, "the memory is called mortal");
+    if (m->session != s->welcome.session)
+        s->durable_said = 0;
     s->welcome = *m;
     s->welcomed = true;
     s->batch_size = m->batch_size;
@@ -295,6 +297,9 @@ static void hear_batch(struct survivor *s, const struct message_batch *m)
 
 static void take_durable(struct survivor *s, uint64_t seq)
 {
+    CHECK(seq == 0 || seq >= s->durable_said, "durable was %" PRIu64 " to %u, and now is %" PRIu64,
+          s->durable_said, s->number, seq);
+    s->durable_said = seq > 0 ? seq : s->durable_said; /* 0: also who has no session is told */
     s->durable_seq = seq > s->durable_seq ? seq : s->durable_seq;
     for (uint32_t i = 0; i < s->batch_count; i++)
         if (s->batches[i].answered && s->batches[i].seq <= s->durable_seq)
