@@ -5,6 +5,7 @@
 #   make check-long   what takes minutes: the daemon and trainers killed 200 times and more
 #   make demo         Fashion-MNIST, a daemon and a trainer, in about two minutes
 #   make bench        speeds, as ratios                   QUICK=1
+#   make bench-scale  memory and draws at N = 10^8        QUICK=1
 #   make fuzz F=codec SECONDS=60
 #   make lint, make install DESTDIR= PREFIX=, make deps-demo, deps-check, ... (apt)
 #
@@ -75,7 +76,9 @@ EXAMPLE_SRC := $(wildcard client/examples/*.c)
 TESTLIB_SRC := $(filter-out tests/lib/slowfs.c tests/lib/powercut.c,$(wildcard tests/lib/*.c))
 UNIT_SRC   := $(wildcard tests/unit/test_*.c tests/property/test_*.c)
 INTEG_SRC  := $(wildcard tests/integration/test_*.c)
-BENCH_SRC  := $(wildcard tests/bench/*.c)
+BENCH_SRC  := $(filter-out tests/bench/scale%.c,$(wildcard tests/bench/*.c))
+SCALE_SRC  := $(filter-out tests/bench/scale_record.c,$(wildcard tests/bench/scale*.c)) \
+              $(addprefix tests/bench/,measure.c quiet.c rows.c rows_json.c usage.c)
 CHAOS_SRC  := $(wildcard tests/chaos/chaos_*.c)
 FUZZ_SRC   := $(wildcard tests/fuzz/fuzz_*.c)
 
@@ -100,7 +103,7 @@ $(call objs,$(DEMO_SRC)): PKG = $(PKG_DEMO) zlib
 $(call objs,$(TESTLIB_SRC) $(UNIT_SRC) $(INTEG_SRC)): PKG = $(PKG_TEST) $(PKG_CLIENT) lmdb
 $(call objs,$(CHAOS_SRC)): PKG = $(PKG_CLIENT)
 $(call objs,tests/lib/slowfs.c): PKG = $(PKG_SLOWFS)
-$(call objs,$(BENCH_SRC)): PKG = $(PKG_BENCH)
+$(call objs,$(BENCH_SRC) $(SCALE_SRC) tests/bench/scale_record.c): PKG = $(PKG_BENCH)
 
 $(O)/libproto.a: $(call objs,$(PROTO_SRC))
 $(O)/libengine.a: $(call objs,$(ENGINE_SRC))
@@ -159,8 +162,8 @@ $(O)/powercut.so: tests/lib/powercut.c tests/lib/powercut.h
 # The failing allocator of tests/lib/alloc.c, for the programs that use it
 ALLOC_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
                  -Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=free
-$(O)/tests/unit/test_alloc $(O)/tests/unit/test_state $(O)/tests/integration/test_steady: \
-  TEST_LDFLAGS = $(ALLOC_LDFLAGS)
+$(O)/tests/unit/test_alloc $(O)/tests/unit/test_alloc_restore $(O)/tests/unit/test_state \
+  $(O)/tests/integration/test_steady: TEST_LDFLAGS = $(ALLOC_LDFLAGS)
 # the faults of test_attribution.c sit between the engine's parts
 $(O)/tests/property/test_attribution: TEST_LDFLAGS = -Wl,--wrap=hardness_report
 
@@ -192,7 +195,7 @@ check-long: deps-check
 
 # ---- the rest ----------------------------------------------------------------------------------
 
-.PHONY: demo bench lint install clean format
+.PHONY: demo bench bench-scale lint install clean format
 $(DEMO): $(call objs,$(DEMO_SRC)) $(O)/libohem.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -pie -o $@ $^ $(call pkg_libs,$(PKG_CLIENT) $(PKG_DEMO) zlib) -lm
 demo: deps-demo
@@ -205,6 +208,19 @@ $(BENCH): $(call objs,$(BENCH_SRC)) $(O)/libengine.a $(O)/libohem.a
 bench: deps-bench
 	@$(MAKE) -s -j2 all $(BENCH)
 	@tests/bench/bench.sh $(O) $(QUICK)
+
+SCALE := $(O)/tests/bench/scale
+$(SCALE): $(call objs,$(SCALE_SRC)) $(O)/libdaemon.a $(O)/libengine.a $(O)/libproto.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg_libs,$(PKG_BENCH) libsodium) -lm -lpthread
+bench-scale: deps-bench
+	@$(MAKE) -s -j2 $(SCALE)
+	@tests/bench/scale.sh $(O) $(QUICK)
+
+# what scale.trace was recorded with: tests/bench/scale_record.sh $(O) tests/bench/scale.trace
+$(O)/tests/bench/scale_record: $(call objs,tests/bench/scale_record.c \
+  $(filter-out %/demo.c,$(DEMO_SRC))) $(O)/libohem.a
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=ohem_report -o $@ $^ \
+	  $(call pkg_libs,$(PKG_CLIENT) $(PKG_DEMO) zlib) -lm
 
 # libFuzzer entries, clang only: make fuzz F=codec SECONDS=60
 SECONDS ?= 60

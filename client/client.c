@@ -154,6 +154,7 @@ static struct kept_report *keep(struct ohem_batch *b, uint64_t seq, const float 
     if (r == NULL)
         return NULL;
     r->boot = b->boot;
+    r->session = b->session;
     r->count = b->count;
     r->answered = false;
     r->early = false;

@@ -113,6 +113,7 @@ static int fill_batch(struct ohem_client *c, struct ohem_batch *b, const struct 
 
     batch_fill(b, m, (enum message_records)c->welcome.layout);
     b->boot = c->welcome.boot;
+    b->session = c->welcome.session;
     if (m->way != WAY_INLINE) {
         rc = batch_take_mapped(b, m, c->attachment, &c->why);
         if (rc == 0)
@@ -220,7 +221,7 @@ static int take_selection(struct ohem_client *c, const struct message_selection 
         reason_set(&c->why, "%zu instances were selected out of %u", m->indices.count, b->count);
         return -OHEM_MALFORMED;
     }
-    if ((m->flags & SELECTION_FLAG_FORGOTTEN) != 0)
+    if ((m->flags & SELECTION_FLAG_FORGOTTEN) != 0 && m->all.count + m->nonfinite_count == 0)
         refuse(b, -OHEM_TOKEN, "the report was applied before, but its selection was not kept");
     else
         batch_answer(b, m);

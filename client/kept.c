@@ -201,7 +201,7 @@ void kept_take_durable(struct kept *k, uint64_t seq)
 
     for (r = TAILQ_FIRST(&k->list); r != NULL && r->seq <= seq; r = next) {
         next = TAILQ_NEXT(r, entry);
-        if (r->answered || r->released)
+        if ((r->answered || r->released) && !r->early)
             kept_drop(k, r);
     }
 }
@@ -210,7 +210,7 @@ struct kept_report *kept_first_unsafe(const struct kept *k, uint64_t durable_seq
 {
     struct kept_report *r = TAILQ_FIRST(&k->list);
 
-    while (r != NULL && r->seq <= durable_seq)
+    while (r != NULL && r->seq <= durable_seq && !r->early)
         r = TAILQ_NEXT(r, entry);
     return r != NULL && r->seq <= seq ? r : NULL;
 }

@@ -14,7 +14,8 @@
 struct kept_report {
     struct token token;
     uint64_t seq;
-    uint64_t boot;       /* of the daemon that handed the batch out */
+    uint64_t boot;       /* of the daemon that handed the batch out ... */
+    uint64_t session;    /* ... and the session it was handed to */
     uint64_t ping_nonce; /* of the last PING before it was sent */
     bool released;       /* the batch: its CREDIT follows when the report is sent again */
     bool answered;
@@ -68,7 +69,8 @@ void kept_put_off(struct kept *k, struct kept_report *r, bool put_off);
 /** The first that waits to be sent, or NULL. */
 struct kept_report *kept_first_put_off(const struct kept *k);
 
-/** Those up to seq are durable: drop them, but for those whose answer is awaited. */
+/** Those up to seq are durable: drop them, but for those whose answer is awaited, and those that
+ * the daemon did not take yet. */
 void kept_take_durable(struct kept *k, uint64_t seq);
 
 /** The first that is above `durable_seq` and not above `seq`, or NULL: all is safe. */

@@ -304,7 +304,9 @@ OHEM_API int ohem_batch_check(const struct ohem_batch *batch);
  *   -OHEM_COUNT     count is not K
  *   -OHEM_CONFLICT  this batch was reported before with other losses; the first stay
  *   -OHEM_EXPIRED   the report came too long after the lease's end
- *   -OHEM_TOKEN     the daemon does not know the batch (it was restarted without its memory)
+ *   -OHEM_TOKEN     the daemon does not know the batch (it was restarted without its memory); or
+ *                   it does, had applied this report before and has no selection to give: the
+ *                   report counts, ohem_client_error() says which
  *   -OHEM_STALE     the records may have been overwritten while they were read
  *                   (ohem_batch_check()); nothing was sent
  *   -OHEM_FORKED, -OHEM_NOMEM, -OHEM_SYSTEM, -OHEM_MALFORMED
@@ -365,7 +367,8 @@ OHEM_API int ohem_selection_is_late(const struct ohem_selection *selection);
 OHEM_API int ohem_selection_is_repeated(const struct ohem_selection *selection);
 
 /** 1 if this report changed nothing, since in strict order another trainer's report of this step
- *  was applied first. */
+ *  came first: the daemon had handed the step on when this trainer was away. The selection follows
+ *  from the losses as ever and may be trained on; the step was then trained on twice. */
 OHEM_API int ohem_selection_is_superseded(const struct ohem_selection *selection);
 
 /**

@@ -1,4 +1,5 @@
-/* ohemctl.c - look at a running ohemd from a shell: options, the job in question, one command.
+/* ohemctl.c - look at a running ohemd from a shell, and tell it what to do: options, the job in
+ * question, one command.
  *
  * Exit codes: 0 done, 1 the daemon does not answer or has no such thing, 2 a wrong command line.
  */
@@ -15,9 +16,9 @@
 #define JSON_FLAGS     (JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9))
 
 struct ctl {
-    const char *socket, *job, *count, *argument; /* NULL: not given */
+    const char *socket, *control, *job, *count, *argument; /* NULL: not given */
     bool json;
-    char socket_default[4096];
+    char socket_default[4096], control_default[4096];
 };
 
 struct command {
@@ -35,9 +36,13 @@ static const char help[] =
     "  hist         how hard the instances of a job are, as a histogram\n"
     "  top [-n N]   the N hardest instances (1..1000, 10)\n"
     "  show ID      one instance\n"
+    "  reset JOB    begin a job anew: no scores, the first step, the first epoch; its trainers go "
+    "on\n"
     "\n"
     "  --socket PATH  the daemon's status socket; default: $OHEM_STATUS, else status.sock in the\n"
     "                 first of $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ohemd, /run/ohemd that is set\n"
+    "  --control PATH the daemon's control socket, for reset; default: $OHEM_CONTROL, else\n"
+    "                 control.sock in the same folders\n"
     "  --job J        the job, when there are several\n"
     "  --json         print what the daemon says, as JSON\n"
     "  --help, --version\n";
@@ -208,47 +213,86 @@ static enum ctl_exit run_show(const struct ctl *c, struct reason *why)
     return show_number(c, "/instances/", c->argument, view_show, why);
 }
 
+static enum ctl_exit run_reset(const struct ctl *c, struct reason *why)
+{
+    char *name = ctl_path_escape(c->argument);
+    char path[PATH_BYTES_MAX];
+    int size = name == NULL ? -1 : snprintf(path, sizeof path, "/v1/jobs/%s/reset", name);
+    enum ctl_exit result = CTL_USAGE;
+    json_t *done;
+
+    free(name);
+    if (size < 0 || (size_t)size >= sizeof path)
+        reason_set(why, "the job's name is too long");
+    else
+        result = ctl_post(c->control, path, &done, why);
+    if (result != CTL_OK)
+        return result;
+    if (c->json)
+        print_json(done);
+    else
+        view_reset(done);
+    json_decref(done);
+    return CTL_OK;
+}
+
 static const struct command commands[] = {
     {"status", NULL, run_status, false, false}, {"jobs", NULL, run_jobs, true, false},
     {"hist", NULL, run_hist, true, false},      {"top", NULL, run_top, true, true},
-    {"show", "ID", run_show, true, false},
+    {"show", "ID", run_show, true, false},      {"reset", "JOB", run_reset, false, false},
 };
 
 /* ---- the command line ---------------------------------------------------------------------------
  */
 
-static void find_socket(struct ctl *c)
+/* The path that was given, or the environment's, or the usual one. */
+static const char *find_socket(const char *given, const char *variable, const char *name,
+                               char *usual, size_t size)
 {
     const char *runtime = getenv("RUNTIME_DIRECTORY");
     const char *user = getenv("XDG_RUNTIME_DIR");
 
-    if (c->socket == NULL)
-        c->socket = getenv("OHEM_STATUS");
-    if (c->socket != NULL)
-        return;
+    if (given == NULL)
+        given = getenv(variable);
+    if (given != NULL)
+        return given;
     if (runtime != NULL && runtime[0] != '\0')
-        (void)snprintf(c->socket_default, sizeof c->socket_default, "%.*s/status.sock",
-                       (int)strcspn(runtime, ":"), runtime); /* systemd's may be a list */
+        (void)snprintf(usual, size, "%.*s/%s", (int)strcspn(runtime, ":"), runtime,
+                       name); /* systemd's may be a list */
     else if (user != NULL && user[0] != '\0')
-        (void)snprintf(c->socket_default, sizeof c->socket_default, "%s/ohemd/status.sock", user);
+        (void)snprintf(usual, size, "%s/ohemd/%s", user, name);
     else
-        (void)snprintf(c->socket_default, sizeof c->socket_default, "/run/ohemd/status.sock");
-    c->socket = c->socket_default;
+        (void)snprintf(usual, size, "/run/ohemd/%s", name);
+    return usual;
+}
+
+static void find_sockets(struct ctl *c)
+{
+    c->socket = find_socket(c->socket, "OHEM_STATUS", "status.sock", c->socket_default,
+                            sizeof c->socket_default);
+    c->control = find_socket(c->control, "OHEM_CONTROL", "control.sock", c->control_default,
+                             sizeof c->control_default);
 }
 
 /* Read the options. @return -1 to go on, or the exit code. */
 static int parse_options(struct ctl *c, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"socket", required_argument, NULL, 's'}, {"job", required_argument, NULL, 'j'},
-        {"json", no_argument, NULL, 'J'},         {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"control", required_argument, NULL, 'c'},
+                                            {"socket", required_argument, NULL, 's'},
+                                            {"job", required_argument, NULL, 'j'},
+                                            {"json", no_argument, NULL, 'J'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(argc, argv, "n:h", options, NULL)) != -1) {
         switch (option) {
         case 's':
             c->socket = optarg;
+            break;
+        case 'c':
+            c->control = optarg;
             break;
         case 'j':
             c->job = optarg;
@@ -303,7 +347,7 @@ static enum ctl_exit run(struct ctl *c, int count, char **words, struct reason *
     if (c->count != NULL && !command->takes_count)
         return refuse(why, "-n does not go with", command->name);
     c->argument = command->argument != NULL ? words[1] : NULL;
-    find_socket(c);
+    find_sockets(c);
     return command->run(c, why);
 }
 

@@ -26,6 +26,9 @@ enum ctl_exit { CTL_OK = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
  */
 enum ctl_exit ctl_get(const char *socket, const char *path, json_t **out, struct reason *why);
 
+/** POST to a path of the control socket; else as ctl_get(). */
+enum ctl_exit ctl_post(const char *socket, const char *path, json_t **out, struct reason *why);
+
 /** A name made fit for a path. @return malloc'd, or NULL. */
 char *ctl_path_escape(const char *text);
 
@@ -79,5 +82,6 @@ void view_jobs(const json_t *jobs);
 
 void view_top(const json_t *instances);
 void view_show(const json_t *instance);
+void view_reset(const json_t *done);
 
 #endif

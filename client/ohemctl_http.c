@@ -1,4 +1,4 @@
-/* ohemctl_http.c - one GET over the daemon's Unix socket; see ohemctl.h. */
+/* ohemctl_http.c - one request over a Unix socket of the daemon's; see ohemctl.h. */
 #include "ohemctl.h"
 
 #include <ctype.h>
@@ -68,7 +68,8 @@ static enum ctl_exit read_body(const struct body *b, long http_code, const char 
     return http_code == 400 ? CTL_USAGE : CTL_FAILED;
 }
 
-static CURLcode perform(CURL *curl, const char *socket, const char *path, struct body *b)
+static CURLcode perform(CURL *curl, const char *socket, const char *path, bool posts,
+                        struct body *b)
 {
     char url[1024];
 
@@ -81,10 +82,13 @@ static CURLcode perform(CURL *curl, const char *socket, const char *path, struct
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, body_cb);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, b);
+    if (posts)
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
     return curl_easy_perform(curl);
 }
 
-enum ctl_exit ctl_get(const char *socket, const char *path, json_t **out, struct reason *why)
+static enum ctl_exit request(const char *socket, const char *path, bool posts, json_t **out,
+                             struct reason *why)
 {
     struct body b = {0};
     CURL *curl = curl_easy_init();
@@ -96,7 +100,7 @@ enum ctl_exit ctl_get(const char *socket, const char *path, json_t **out, struct
         reason_set(why, "out of memory");
         return CTL_FAILED;
     }
-    code = perform(curl, socket, path, &b);
+    code = perform(curl, socket, path, posts, &b);
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http_code);
     if (code == CURLE_OK)
         result = read_body(&b, http_code, socket, out, why);
@@ -105,6 +109,16 @@ enum ctl_exit ctl_get(const char *socket, const char *path, json_t **out, struct
     curl_easy_cleanup(curl);
     free(b.data);
     return result;
+}
+
+enum ctl_exit ctl_get(const char *socket, const char *path, json_t **out, struct reason *why)
+{
+    return request(socket, path, false, out, why);
+}
+
+enum ctl_exit ctl_post(const char *socket, const char *path, json_t **out, struct reason *why)
+{
+    return request(socket, path, true, out, why);
 }
 
 char *ctl_path_escape(const char *text)

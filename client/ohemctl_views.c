@@ -302,3 +302,12 @@ void view_show(const json_t *instance)
     (void)printf("visits        %.0f\nlast step     %.0f\n", json_real_at(instance, "visits"),
                  json_real_at(instance, "last_step"));
 }
+
+void view_reset(const json_t *done)
+{
+    char *name = text_escape(json_text_at(done, "job"));
+
+    (void)printf("job '%s' begins anew; sessions that come back by themselves: %.0f\n", name,
+                 json_real_at(done, "sessions_ended"));
+    free(name);
+}

@@ -90,8 +90,8 @@ static void send_credit(struct ohem_client *c, struct token token)
     link_send(&c->link, &m);
 }
 
-/* A daemon that was restarted since it handed the batch out may have forgotten the lease: the ids
- * prove with the token that it was ours. */
+/* A daemon that was restarted since it handed the batch out may have forgotten the lease, and one
+ * that made a new session under our key has: the ids prove with the token that it was ours. */
 static void send_loss(struct ohem_client *c, struct kept_report *r)
 {
     struct message m = {.type = MESSAGE_LOSS};
@@ -100,7 +100,7 @@ static void send_loss(struct ohem_client *c, struct kept_report *r)
     m.loss.token = r->token;
     m.loss.seq = r->seq;
     m.loss.losses = (struct vector){r->losses, r->count};
-    if (r->boot != c->welcome.boot)
+    if (r->boot != c->welcome.boot || r->session != c->welcome.session)
         m.loss.ids = (struct vector){r->ids, r->count};
     kept_put_off(&c->kept, r, false);
     r->ping_nonce = c->ping_nonce;

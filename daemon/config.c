@@ -223,11 +223,32 @@ static void place_share_socket(struct config *c)
         (void)snprintf(c->share_socket, CONFIG_SOCKET_PATH_MAX + 1, "%s.share", c->listen + 6);
 }
 
+/* Beside status.sock; a status socket of another name has one of its own, where that fits. */
+static void place_control_socket(struct config *c)
+{
+    static const char usual[] = "status.sock";
+    const char *status = c->status_socket;
+    size_t folder = strlen(status);
+
+    if (c->control_socket[0] != '\0')
+        return;
+    while (folder > 0 && status[folder - 1] != '/')
+        folder--;
+    if (strcmp(status + folder, usual) == 0)
+        (void)snprintf(c->control_socket, sizeof c->control_socket, "%.*scontrol.sock", (int)folder,
+                       status);
+    else if (strlen(status) + strlen(".control") <= CONFIG_SOCKET_PATH_MAX)
+        (void)snprintf(c->control_socket, CONFIG_SOCKET_PATH_MAX + 1, "%s.control", status);
+}
+
 static int check_sockets(struct config *c, struct reason *why)
 {
     int rc = check_socket_path("status_socket", c->status_socket, why);
 
     place_share_socket(c);
+    place_control_socket(c);
+    if (rc == 0)
+        rc = check_socket_path("control_socket", c->control_socket, why);
     if (rc == 0)
         rc = check_socket_path("share_socket", c->share_socket, why);
     if (rc != 0)
@@ -331,6 +352,23 @@ static int check_annealing(const struct job_settings *s, struct reason *why)
     return 0;
 }
 
+/* The one whose scores are taken over has to be of the same data set: an id is the same there. */
+static int check_warm_start(const struct config *c, const struct config_job *job,
+                            struct reason *why)
+{
+    const char *from = job->settings.warm_start;
+    const struct config_job *other = from[0] != '\0' ? find_job(c, from) : NULL;
+
+    if (from[0] == '\0' || (other != NULL && other != job &&
+                            other->settings.dataset.number == job->settings.dataset.number))
+        return 0;
+    reason_set(why, "[job %s] warm_start = %s: %s", job->settings.name, from,
+               other == NULL  ? "there is no such [job]"
+               : other == job ? "that is the job itself"
+                              : "that job trains on another data set");
+    return -OHEM_CONFIG;
+}
+
 /* Nothing that a clock decides may reach the stream of a strict job. */
 static int check_order(struct config_job *job, struct reason *why)
 {
@@ -379,6 +417,8 @@ int config_check(struct config *c, struct reason *why)
         if (rc == 0)
             rc = check_order(&c->jobs[i], why);
     }
+    for (size_t i = 0; rc == 0 && i < c->job_count; i++)
+        rc = check_warm_start(c, &c->jobs[i], why);
     return rc;
 }
 
@@ -398,6 +438,11 @@ static void print_section(enum config_section section, const char *name, const v
     }
 }
 
+void config_print_job(const struct config_job *job, FILE *out)
+{
+    print_section(CONFIG_JOB, job->settings.name, job, out);
+}
+
 void config_print(const struct config *c, FILE *out)
 {
     print_section(CONFIG_DAEMON, "", c, out);
@@ -407,7 +452,7 @@ void config_print(const struct config *c, FILE *out)
     }
     for (size_t i = 0; i < c->job_count; i++) {
         (void)fputc('\n', out);
-        print_section(CONFIG_JOB, c->jobs[i].settings.name, &c->jobs[i], out);
+        config_print_job(&c->jobs[i], out);
     }
 }
 

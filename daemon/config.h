@@ -49,11 +49,14 @@ struct config_job {
 };
 
 struct config {
-    char listen[CONFIG_PATH_MAX];        /* ZeroMQ endpoint for trainers */
-    char status_socket[CONFIG_PATH_MAX]; /* path of the Unix socket */
-    char share_socket[CONFIG_PATH_MAX];  /* likewise; config_check() makes it LISTEN.share if "" */
-    uint32_t socket_mode;                /* of the Unix sockets, octal: 0660 */
-    bool insecure_tcp;                   /* allow a tcp:// endpoint */
+    char listen[CONFIG_PATH_MAX];         /* ZeroMQ endpoint for trainers */
+    char status_socket[CONFIG_PATH_MAX];  /* path of the Unix socket */
+    char share_socket[CONFIG_PATH_MAX];   /* likewise; config_check() makes it LISTEN.share if "" */
+    char control_socket[CONFIG_PATH_MAX]; /* likewise; config_check() places it if "" and it can;
+                                             "": none */
+    uint32_t socket_mode;                 /* of the Unix sockets but control's, octal: 0660 */
+    uint32_t control_mode;                /* of the control socket, octal: 0600 */
+    bool insecure_tcp;                    /* allow a tcp:// endpoint */
     enum log_level log_level;
     uint32_t sessions_max;           /* 1..4096, 1024 */
     uint32_t gather_threads;         /* 1..64, 2 */
@@ -101,6 +104,9 @@ int config_check(struct config *c, struct reason *why);
 
 /** Print all settings in force, as a file that config_read() takes and reads to the same. */
 void config_print(const struct config *c, FILE *out);
+
+/** The section of one job of it. */
+void config_print_job(const struct config_job *job, FILE *out);
 
 /** Print the table: key, type, unit, default, range, meaning (for --help-config and the docs'
  * test). */

@@ -9,6 +9,7 @@
 
 const struct config config_defaults = {
     .socket_mode = 0660,
+    .control_mode = 0600,
     .log_level = LOG_LEVEL_INFO,
     .sessions_max = 1024,
     .gather_threads = 2,
@@ -34,6 +35,7 @@ const struct config_job config_job_defaults = {
             .credit = 4,
             .lease_ms = 120000,
             .late_ms = 600000,
+            .warm_factor = 0.5,
         },
 };
 
@@ -96,6 +98,11 @@ static const char *const select_words[] = {
 const struct config_setting config_settings[] = {
     {DAEMON("commit_ms", commit_ms), WHOLE(U64, 1, 60000), .unit = "ms",
      .meaning = "a report is on its way to disk after at most so long"},
+    {DAEMON("control_mode", control_mode), WHOLE(MODE, 0, 0777), .unit = "octal",
+     .meaning = "who may use the control socket, as file permissions"},
+    {DAEMON("control_socket", control_socket), .type = CONFIG_PATH, .optional = true,
+     .default_shown = "RUNTIME/control.sock",
+     .meaning = "path of the Unix socket where ohemctl changes things"},
     {DAEMON("drain_ms", drain_ms), WHOLE(U64, 0, DAY_MS), .unit = "ms",
      .meaning = "how long SIGTERM waits for the reports of batches that are out"},
     {DAEMON("gather_threads", gather_threads), WHOLE(U32, 1, 64), .unit = "threads",
@@ -189,6 +196,10 @@ const struct config_setting config_settings[] = {
      .meaning = "strict: a batch is drawn when those so far before it are reported"},
     {JOB("unique", settings.sampler.unique), .type = CONFIG_BOOL,
      .meaning = "no instance twice in a batch"},
+    {JOB("warm_factor", settings.warm_factor), REAL(0, 1),
+     .meaning = "scores taken over by warm_start are multiplied by it"},
+    {JOB("warm_start", settings.warm_start), .type = CONFIG_NAME, .default_shown = "(no job)",
+     .meaning = "a job that begins takes over the scores of this one"},
     {JOB("warmup_epochs", settings.sampler.warmup_epochs), REAL(0, EPOCHS_MAX), .unit = "epochs",
      .meaning = "no bias before"},
     {JOB("weight", settings.sampler.weight), WORD(weight_words),

@@ -230,6 +230,8 @@ int keeper_start(struct keeper *k, uv_loop_t *loop, struct engine *engine, struc
     rc = restore(k, loop, why);
     if (rc == 0)
         rc = capture_and_commit_now(k, why);
+    while (rc == 0 && engine_warming(engine))
+        rc = capture_and_commit_now(k, why);
     if (rc != 0)
         return rc;
     rc = state_start(k->state, loop, done_cb, k);

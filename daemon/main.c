@@ -8,6 +8,7 @@
 #include "../proto/error.h"
 #include "../proto/fields.h"
 #include "config.h"
+#include "control.h"
 #include "dataset.h"
 #include "log.h"
 #include "notify.h"
@@ -42,6 +43,7 @@ struct daemon {
     uv_loop_t loop;
     struct server *server;
     struct status *status;
+    struct control *control;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t rates, watchdog;
     bool ending; /* a signal came */
@@ -166,6 +168,7 @@ static void warn_of_tcp(const struct config *c)
 static void close_all(struct daemon *d)
 {
     status_close(d->status);
+    control_close(d->control);
     server_close(d->server);
     for (size_t i = 0; i < SIGNAL_COUNT; i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
@@ -278,6 +281,8 @@ static int make_folders(const struct config *c, struct reason *why)
 
     if (rc == 0 && strncmp(c->listen, "ipc:///", 7) == 0)
         rc = make_folder_of(c->listen + 6, why);
+    if (rc == 0 && c->control_socket[0] != '\0')
+        rc = make_folder_of(c->control_socket, why);
     if (rc == 0 && c->share_socket[0] != '\0')
         rc = make_folder_of(c->share_socket, why);
     return rc;
@@ -319,6 +324,9 @@ static int serve(struct daemon *d, struct reason *why)
     rc = status_new(&d->loop, &d->config, d->server, &d->status, why);
     if (rc != 0)
         goto err_after_server;
+    rc = control_new(&d->loop, &d->config, d->server, &d->control, why);
+    if (rc != 0)
+        goto err_after_status;
     rc = start_handles(d, why);
     if (rc == 0)
         rc = server_start(d->server, why);
@@ -332,6 +340,7 @@ static int serve(struct daemon *d, struct reason *why)
         close_all(d);
     }
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+    control_free(d->control);
     status_free(d->status);
     server_free(d->server);
     if (rc == 0 && d->end_rc != 0) {
@@ -340,9 +349,12 @@ static int serve(struct daemon *d, struct reason *why)
     }
     return rc;
 
+err_after_status:
+    status_close(d->status);
 err_after_server:
     server_close(d->server);
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+    status_free(d->status);
     server_free(d->server);
     return rc;
 }

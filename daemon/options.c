@@ -5,7 +5,7 @@
 #include "../proto/error.h"
 #include "dataset.h"
 #include "router.h"
-#include "status.h"
+#include "http.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -70,7 +70,7 @@ static void print_version(void)
     (void)printf("libuv %s\n", uv_version_string());
     (void)printf("msgpack-c %s\n", codec_library_version());
     (void)printf("libsodium %s\n", sodium_version_string());
-    (void)printf("libmicrohttpd %s\n", status_library_version());
+    (void)printf("libmicrohttpd %s\n", http_library_version());
     (void)printf("jansson %s\n", jansson_version_str());
 }
 

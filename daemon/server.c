@@ -10,11 +10,13 @@
 
 #include "../proto/codec.h"
 #include "../proto/error.h"
+#include "changes.h"
 #include "loader.h"
 #include "router.h"
 
 #include <inttypes.h>
 #include <sodium/core.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +42,8 @@ struct server {
     uv_timer_t due, drain;
     void (*drained_cb)(void *ctx);
     void *drained_ctx;
-    bool starved; /* a gather found no memory: no more in this turn */
+    char *texts[CONFIG_JOBS_MAX]; /* the jobs' settings, as they are kept with the state */
+    bool starved;                 /* a gather found no memory: no more in this turn */
     bool closing;
 };
 
@@ -318,6 +321,22 @@ static void readable_cb(uv_poll_t *poll, int status, int events)
 /* ---- making and ending -------------------------------------------------------------------------
  */
 
+/* The job's section. @return malloc'd, or NULL without memory */
+static char *print_job(const struct config_job *job)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+
+    if (out == NULL)
+        return NULL;
+    config_print_job(job, out);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
 static int add_jobs(struct server *s, struct reason *why)
 {
     const struct config *c = s->config;
@@ -337,6 +356,7 @@ static int add_jobs(struct server *s, struct reason *why)
             .number = number,
             .fields = c->datasets[number].fields,
         };
+        settings.text = s->texts[i] = print_job(&c->jobs[i]);
         keeper_fill_secret(s->keeper, settings.secret);
         rc = engine_add_job(&s->engine, &settings, why);
         if (rc != 0)
@@ -386,6 +406,8 @@ static void release(struct server *s)
 {
     loader_free(s->loader);
     engine_deinit(&s->engine);
+    for (size_t i = 0; i < CONFIG_JOBS_MAX; i++)
+        free(s->texts[i]);
     keeper_free(s->keeper);
     share_free(s->share);
     codec_free(s->codec);
@@ -430,9 +452,39 @@ int server_new(uv_loop_t *loop, const struct config *config, struct dataset *con
     return 0;
 }
 
+/* changes_cb */
+static void changed_cb(void *ctx, const char *key, const char *was, const char *is)
+{
+    const struct job *j = ctx;
+
+    log_warning("job", "setting changed since it ran last name=%s key=%s was=\"%s\" is=\"%s\"",
+                j->settings.name, key, was, is);
+}
+
+static void log_changes(const struct server *s)
+{
+    struct job *j;
+
+    TAILQ_FOREACH (j, &s->engine.jobs, of_engine) {
+        if (j->saved.restored)
+            log_info("job", "goes on name=%s step=%" PRIu64 " epoch=%" PRIu64 " scored=%" PRIu32,
+                     j->settings.name, j->step, j->coverage.epoch, j->hardness.partition.count);
+        else if (j->settings.warm_start[0] != '\0')
+            log_info("job",
+                     "begins with the scores of another name=%s warm_start=%s scored=%" PRIu32,
+                     j->settings.name, j->settings.warm_start, j->hardness.partition.count);
+        if (j->saved.text_before != NULL && j->settings.text != NULL)
+            changes_each(j->saved.text_before, j->settings.text, changed_cb, j);
+    }
+}
+
 int server_start(struct server *s, struct reason *why)
 {
-    return keeper_start(s->keeper, s->loop, &s->engine, why);
+    int rc = keeper_start(s->keeper, s->loop, &s->engine, why);
+
+    if (rc == 0)
+        log_changes(s);
+    return rc;
 }
 
 struct engine *server_engine(struct server *s)

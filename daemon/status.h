@@ -1,8 +1,6 @@
 /* status.h - the status socket: HTTP and JSON on a Unix socket, read only.
  *
- * libmicrohttpd serves it from the loop (its epoll descriptor is polled), jansson writes the
- * bodies; what is answered is a table of paths. Runs on the loop's thread and so reads the engine
- * directly; every answer is bounded.
+ * Runs on the loop's thread (http.h) and so reads the engine directly; every answer is bounded.
  *
  *     GET /v1/health                    data sets, counters, times; `state`: commits to disk,
  *                                       failures, the last error, how long they and captures take
@@ -27,9 +25,6 @@ int status_new(uv_loop_t *loop, const struct config *config, struct server *serv
 
 /** Stop; run the loop until it is empty, then status_free(). */
 void status_close(struct status *s);
-void status_free(struct status *s);
-
-/** libmicrohttpd's version, as it says itself. */
-const char *status_library_version(void);
+void status_free(struct status *s); /* takes NULL */
 
 #endif

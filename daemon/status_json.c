@@ -5,6 +5,8 @@
  */
 #include "status_json.h"
 
+#include "json_text.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -20,47 +22,6 @@ static json_t *count(uint64_t x)
     return json_integer(x <= INT64_MAX ? (json_int_t)x : INT64_MAX);
 }
 
-/* A control character at text[i], of one byte or (C1) two? */
-static bool is_control(const char *text, size_t i, size_t size)
-{
-    unsigned char c = (unsigned char)text[i];
-
-    if (c < 0x20 || c == 0x7f)
-        return true;
-    return c == 0xc2 && i + 1 < size && (unsigned char)text[i + 1] < 0xa0;
-}
-
-static bool is_printable(const char *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if (is_control(text, i, size))
-            return false;
-    return true;
-}
-
-json_t *status_json_text(const char *text)
-{
-    size_t size = strlen(text);
-    char *copy = malloc(size + 1);
-    json_t *value;
-
-    if (copy == NULL)
-        return NULL;
-    memcpy(copy, text, size + 1);
-    for (size_t i = 0; i < size; i++)
-        if (is_control(text, i, size))
-            copy[i] = '?';
-    value = json_string(copy);
-    /* A C1 character was cut in two above, or it never was UTF-8: keep its ASCII. */
-    for (size_t i = 0; value == NULL && i < size; i++)
-        if ((unsigned char)copy[i] >= 0x80)
-            copy[i] = '?';
-    if (value == NULL)
-        value = json_string(copy);
-    free(copy);
-    return value;
-}
-
 /* ---- the daemon ---------------------------------------------------------------------------------
  */
 
@@ -69,11 +30,11 @@ json_t *status_json_dataset(const struct config_dataset *c, const struct dataset
     char fingerprint[19];
 
     (void)snprintf(fingerprint, sizeof fingerprint, "0x%016" PRIx64, dataset_fingerprint(d));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "name", status_json_text(c->name),
-                     "path", status_json_text(c->path), "instances", count(dataset_count(d)),
-                     "bytes", count(dataset_bytes(d)), "record_bytes",
-                     count(dataset_record_bytes(d)), "record_bytes_max",
-                     count(dataset_record_bytes_max(d)), "fingerprint", fingerprint);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "name", json_text(c->name), "path",
+                     json_text(c->path), "instances", count(dataset_count(d)), "bytes",
+                     count(dataset_bytes(d)), "record_bytes", count(dataset_record_bytes(d)),
+                     "record_bytes_max", count(dataset_record_bytes_max(d)), "fingerprint",
+                     fingerprint);
 }
 
 static json_t *json_timing(const struct server_timing *t)
@@ -111,9 +72,9 @@ static json_t *json_state(const struct keeper_status *k)
     if (s == NULL)
         return json_pack("{s:n, s:b}", "path", "durable", 0);
     return json_pack("{s:o, s:b, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "path",
-                     status_json_text(k->path), "durable", 1, "commits", count(s->commits),
-                     "failures", count(s->failures), "failing", (int)s->failing, "last_error",
-                     s->failures > 0 ? status_json_text(s->last_error.text) : json_null(),
+                     json_text(k->path), "durable", 1, "commits", count(s->commits), "failures",
+                     count(s->failures), "failing", (int)s->failing, "last_error",
+                     s->failures > 0 ? json_text(s->last_error.text) : json_null(),
                      "commit_bytes_last", count(s->commit_bytes_last), "commit_seconds_last",
                      seconds(s->commit_ns_last), "commit_seconds_longest",
                      seconds(s->commit_ns_longest), "capture_seconds_last",
@@ -271,13 +232,12 @@ static json_t *json_session(const struct session *s, uint64_t now_ms)
                                           [RECORDS_PACKED] = "packed",
                                           [RECORDS_ALIGNED64] = "aligned64"};
 
-    return json_pack("{s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "number",
-                     count(s->number), "rank", count(s->rank), "agent", status_json_text(s->agent),
-                     "transport", ways[s->way], "layout", layouts[s->layout], "batch_size",
-                     count(s->batch_size), "credit", count(s->credit), "held",
-                     count(s->credit - s->free_count), "batches", count(s->batches), "reports",
-                     count(s->reports), "idle_ms", count(idle_ms), "unreachable",
-                     (int)s->unreachable);
+    return json_pack(
+        "{s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "number", count(s->number),
+        "rank", count(s->rank), "agent", json_text(s->agent), "transport", ways[s->way], "layout",
+        layouts[s->layout], "batch_size", count(s->batch_size), "credit", count(s->credit), "held",
+        count(s->credit - s->free_count), "batches", count(s->batches), "reports",
+        count(s->reports), "idle_ms", count(idle_ms), "unreachable", (int)s->unreachable);
 }
 
 static json_t *json_sessions(const struct job *j, uint64_t now_ms)
@@ -337,9 +297,9 @@ json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_m
         "last_report", report, "epochs", json_epochs(&j->coverage), "session_count",
         count(j->session_count), "sessions", json_sessions(j, now_ms));
     json_t *progress = json_progress(j);
-    json_t *job = json_pack("{s:o, s:o, s:o}", "name", status_json_text(j->settings.name),
-                            "dataset", status_json_text(dataset), "instance_count",
-                            count(j->settings.dataset.instance_count));
+    json_t *job =
+        json_pack("{s:o, s:o, s:o}", "name", json_text(j->settings.name), "dataset",
+                  json_text(dataset), "instance_count", count(j->settings.dataset.instance_count));
 
     if (json_object_update(job, progress) != 0 || json_object_update(job, rest) != 0) {
         json_decref(job);
@@ -415,7 +375,7 @@ static int set_key(json_t *object, const struct dataset_record *key)
     json_t *value = NULL;
     char *hex;
 
-    if (is_printable(key->data, key->size))
+    if (json_text_is_printable(key->data, key->size))
         value = json_stringn(key->data, key->size); /* NULL when it is not UTF-8 */
     if (value != NULL)
         return json_object_set_new(object, "key", value);

@@ -20,9 +20,6 @@
 #define STATUS_SESSIONS_MAX 256 /* listed per job; their count is always given */
 #define STATUS_EPOCHS_MAX   8   /* closed epochs listed per job, and open ones */
 
-/** Text of any origin: what is not valid UTF-8 or not printable is replaced by '?'. */
-json_t *status_json_text(const char *text);
-
 json_t *status_json_dataset(const struct config_dataset *c, const struct dataset *d);
 
 /** @param datasets  an array of the above; its reference is taken, also on failure */

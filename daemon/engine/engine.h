@@ -79,6 +79,14 @@ int engine_add_job(struct engine *e, const struct job_settings *settings, struct
 /** The job of that name, or NULL. */
 struct job *engine_find_job(const struct engine *e, const char *name);
 
+/**
+ * Begin a job anew: no scores but those that warm_start names, the first step, the first epoch. Its
+ * sessions end and are told so; they come back by themselves. What they held is void: reports of it
+ * are refused by -OHEM_TOKEN.
+ * @return 0, or -OHEM_NOMEM with the reason, and nothing changed
+ */
+int engine_reset_job(struct engine *e, struct job *j, struct reason *why);
+
 /** What a peer said. Answers by out->send(); what cannot be done is answered by an ERROR. */
 void engine_message(struct engine *e, uint64_t peer, const struct message *m, uint64_t now_ms);
 
@@ -129,6 +137,9 @@ int engine_restore_end(struct engine *e, uint64_t now_ms, struct reason *why);
 
 /** Has anything changed that engine_capture() would collect? */
 bool engine_unsaved(const struct engine *e);
+
+/** Is there a job that took over scores and has not captured all of them? It serves nothing yet. */
+bool engine_warming(const struct engine *e);
 
 /** Collect what changed since the last time, as it is now. Bounded (JOURNAL_CHUNKS_MAX, and the
  *  batches that may be out). @return 0, or -OHEM_NOMEM: nothing was collected, ask again */

@@ -36,7 +36,7 @@ static void answer_welcome(struct engine *e, struct session *s)
         .credit = s->credit,
         .lease_ms = j->settings.lease_ms,
         .layout = s->layout,
-        .memory = e->settings.memory,
+        .memory = job_memory(j, e->settings.memory),
         .durable = e->settings.durable,
     };
     memcpy(m.welcome.job, j->settings.name, sizeof m.welcome.job);
@@ -74,16 +74,16 @@ static void reconcile(struct session *s, struct vector held, struct vector kept)
 }
 
 /* Tokens of another memory say nothing. */
-static struct vector known(const struct engine *e, const struct message_hello *hello,
-                           struct vector tokens)
+static struct vector known(const struct engine *e, const struct session *s,
+                           const struct message_hello *hello, struct vector tokens)
 {
-    return hello->memory == e->settings.memory ? tokens : (struct vector){0};
+    return hello->memory == job_memory(s->job, e->settings.memory) ? tokens : (struct vector){0};
 }
 
 /* What it holds of an earlier life and is not known any more. */
 static void claim(const struct engine *e, struct session *s, const struct message_hello *hello)
 {
-    struct vector held = known(e, hello, hello->held);
+    struct vector held = known(e, s, hello, hello->held);
 
     for (size_t i = 0; i < held.count; i++)
         job_claim(s, vector_token(held, i));
@@ -125,7 +125,7 @@ static void resume(struct engine *e, uint64_t peer, struct session *s,
     s->job->metrics.sessions_resumed++;
     answer_welcome(e, s);
     if (lost)
-        reconcile(s, known(e, hello, hello->held), known(e, hello, hello->kept));
+        reconcile(s, known(e, s, hello, hello->held), known(e, s, hello, hello->kept));
     claim(e, s, hello);
     engine_feed(e, s);
     engine_tell(e, s, "resumed", "");

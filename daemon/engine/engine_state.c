@@ -5,6 +5,7 @@
 #include "../../proto/error.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct job *find_number(const struct engine *e, uint32_t number)
@@ -75,18 +76,66 @@ int engine_restore_row(struct engine *e, const struct rows_key *key, const void 
     return job_restore_row(j, key, value, size, why);
 }
 
+/* A job that begins, and may begin with what another knows. */
+static void warm_start(struct engine *e, struct job *j)
+{
+    const struct job *from =
+        j->settings.warm_start[0] != '\0' ? engine_find_job(e, j->settings.warm_start) : NULL;
+
+    if (from != NULL && from != j && from->hardness.n == j->hardness.n)
+        job_warm_start(j, from);
+}
+
 int engine_restore_end(struct engine *e, uint64_t now_ms, struct reason *why)
 {
     struct job *j;
     int rc = 0;
 
-    TAILQ_FOREACH (j, &e->jobs, of_engine) {
+    TAILQ_FOREACH (j, &e->jobs, of_engine)
         if (rc == 0)
             rc = job_restore_end(j, now_ms, why);
+    TAILQ_FOREACH (j, &e->jobs, of_engine) {
         if (j->saved.number == 0)
             j->saved.number = ++e->job_number;
+        if (rc == 0 && !j->saved.restored)
+            warm_start(e, j);
     }
     return rc;
+}
+
+/* What a batch of before was handed out under shall not fit one of the new life. */
+static void succeed(struct engine *e, struct job *old, struct job *new)
+{
+    new->saved.number = old->saved.number;
+    new->saved.life = old->saved.life + 1;
+    TAILQ_INSERT_BEFORE(old, new, of_engine);
+    TAILQ_REMOVE(&e->jobs, old, of_engine);
+    job_free(old);
+}
+
+static void end_sessions(struct engine *e, struct job *j)
+{
+    char text[REASON_BYTES_MAX];
+    struct session *s;
+
+    (void)snprintf(text, sizeof text, "job '%s' was begun anew", j->settings.name);
+    while ((s = TAILQ_FIRST(&j->sessions)) != NULL) {
+        engine_refuse(e, s->peer, 0, (struct token){0}, -OHEM_NO_SESSION, text);
+        engine_end_session(e, s, "reset");
+    }
+}
+
+int engine_reset_job(struct engine *e, struct job *j, struct reason *why)
+{
+    struct job *new;
+    int rc = job_new(&j->settings, &new, why);
+
+    if (rc != 0)
+        return rc;
+    end_sessions(e, j);
+    succeed(e, j, new);
+    warm_start(e, new);
+    return 0;
 }
 
 bool engine_unsaved(const struct engine *e)
@@ -95,6 +144,16 @@ bool engine_unsaved(const struct engine *e)
 
     TAILQ_FOREACH (j, &e->jobs, of_engine)
         if (job_unsaved(j))
+            return true;
+    return false;
+}
+
+bool engine_warming(const struct engine *e)
+{
+    const struct job *j;
+
+    TAILQ_FOREACH (j, &e->jobs, of_engine)
+        if (j->saved.warming)
             return true;
     return false;
 }

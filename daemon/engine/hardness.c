@@ -5,6 +5,7 @@
 #include "hardness.h"
 
 #include "../../proto/error.h"
+#include "memory.h"
 
 #include <assert.h>
 #include <math.h>
@@ -33,6 +34,7 @@ int hardness_init(struct hardness *h, uint32_t n, float lambda)
         hardness_deinit(h);
         return -OHEM_NOMEM;
     }
+    memory_take_large(h->entries, n * sizeof *h->entries);
     return 0;
 }
 
@@ -200,6 +202,23 @@ int hardness_rebuild(struct hardness *h)
         if (h->entries[id].visits > 0)
             insert(h, id, partition_bucket_of(h->entries[id].score));
     return 0;
+}
+
+void hardness_adopt(struct hardness *h, const struct hardness *from, float factor)
+{
+    assert(h->n == from->n && h->partition.count == 0);
+    for (uint32_t id = 0; id < h->n; id++) {
+        const struct hardness_entry *other = &from->entries[id];
+        float variance = unpack_variance(other->variance) * (factor * factor);
+
+        if (other->visits == 0)
+            continue;
+        h->entries[id] = (struct hardness_entry){.score = other->score * factor,
+                                                 .last_loss = other->last_loss,
+                                                 .visits = 1,
+                                                 .variance = pack_variance(variance)};
+        insert(h, id, partition_bucket_of(h->entries[id].score));
+    }
 }
 
 /* Its memory and its place in a bag. */

@@ -79,6 +79,13 @@ void hardness_apply(struct hardness *h, uint32_t id, float loss, uint64_t step);
 int hardness_rebuild(struct hardness *h);
 
 /**
+ * Begin with another's memory: each score times a factor, each variance times its square, one visit
+ * each. Nothing was reported before; both have as many ids.
+ * @param factor  0..1
+ */
+void hardness_adopt(struct hardness *h, const struct hardness *from, float factor);
+
+/**
  * Reports come in batches, and what they touch lies far apart: begin to fetch it some reports
  * ahead. To be called with 0 before the first report of a batch, and with i + 1 before the report
  * of ids[i]. A hint: it changes nothing, and a report does not need it.

@@ -62,7 +62,7 @@ int job_new(const struct job_settings *settings, struct job **out, struct reason
         j->settings = *settings;
         j->losses = malloc(MESSAGE_BATCH_SIZE_MAX * sizeof *j->losses);
         j->saved.step_limit = settings->durable ? 0 : UINT64_MAX;
-        j->saved.dirty = true;
+        j->saved.dirty = j->saved.clears = j->saved.text_dirty = true;
         TAILQ_INIT(&j->sessions);
     }
     if (j != NULL && j->losses != NULL && init_parts(j) == 0) {
@@ -83,6 +83,7 @@ void job_free(struct job *j)
     while ((s = TAILQ_FIRST(&j->sessions)) != NULL)
         job_leave(j, s);
     rows_gone_deinit(&j->saved.sessions);
+    free(j->saved.text_before);
     lease_deinit(&j->forgotten);
     strict_deinit(&j->strict);
     journal_deinit(&j->journal);
@@ -93,6 +94,14 @@ void job_free(struct job *j)
     hardness_deinit(&j->hardness);
     free(j->losses);
     free(j);
+}
+
+void job_warm_start(struct job *j, const struct job *from)
+{
+    hardness_adopt(&j->hardness, &from->hardness, (float)j->settings.warm_factor);
+    j->saved.warming = j->settings.durable;
+    if (j->settings.durable)
+        journal_need_all(&j->journal);
 }
 
 /* ---- sessions ----------------------------------------------------------------------------------
@@ -277,12 +286,14 @@ static bool may_be_sent_more(const struct session *s)
 void job_prepare(struct job *j, uint64_t now_ms)
 {
     j->steps.now_ms = now_ms;
+    if (strict_next(&j->strict) != NULL)
+        job_apply_ready(j); /* when its turn came there was no memory */
     job_draw_ahead(j);
 }
 
 bool job_ready(const struct job *j, const struct session *s)
 {
-    if (!may_be_sent_more(s) || j->journal.size > JOURNAL_UNSAVED_MAX)
+    if (!may_be_sent_more(s) || j->saved.warming || j->journal.size > JOURNAL_UNSAVED_MAX)
         return false;
     if (strict_is_on(&j->strict))
         return strict_ready(&j->strict, s) != NULL;

@@ -45,6 +45,10 @@ struct job_settings {
     uint32_t staleness; /* D of the strict order; 0: the order is free */
     uint64_t secret[2]; /* the key of tokens and digests */
     bool durable;       /* what is captured is written to disk */
+    /* A job that begins takes over the scores of this one, of the same data set; "": of none. */
+    char warm_start[MESSAGE_NAME_BYTES_MAX + 1];
+    double warm_factor; /* 0..1: times this */
+    const char *text;   /* the settings for readers, kept with the state; lent, or NULL */
 };
 
 /* How many reports were applied between a batch's draw and a moment of its life. */
@@ -60,6 +64,11 @@ struct job_saved {
     uint64_t pool_first, pool_end; /* coverage that came back, by its number, has rows from .. to */
     uint64_t pool_restored;        /* of these, came back from their rows */
     struct rows_gone sessions;     /* that left, and had rows */
+    uint64_t life;                 /* how often it was begun anew: tokens of before are void */
+    bool clears;                   /* what its number has on disk is of another life */
+    bool warming;                  /* scores that it took over are on their way to disk */
+    bool text_dirty;               /* settings.text is not what its row says */
+    char *text_before;             /* the row's text as it came back, or NULL */
     bool dirty;                    /* something else changed */
     bool restored;                 /* it is one of an earlier life */
 };
@@ -93,6 +102,9 @@ TAILQ_HEAD(job_list, job);
 /** @return 0, or -OHEM_NOMEM, -OHEM_INVALID with the reason. */
 int job_new(const struct job_settings *settings, struct job **out, struct reason *why);
 void job_free(struct job *j);
+
+/** Take over the scores of another job of the same data set, times warm_factor. The job is new. */
+void job_warm_start(struct job *j, const struct job *from);
 
 /** The K of a session that asks for one; 0 asks for the job's own, but never more than N. */
 uint32_t job_batch_size(const struct job *j, uint32_t asked);
@@ -161,6 +173,10 @@ void job_expire(struct job *j, uint64_t now_ms);
 
 /** A session that was silent for so long that no batch of its can be reported any more, or NULL. */
 struct session *job_forgotten(const struct job *j, uint64_t now_ms);
+
+/** What a trainer is told of which memory its batches are: the daemon's, but for each life of the
+ *  job another. */
+uint64_t job_memory(const struct job *j, uint64_t memory);
 
 /** The session says that it holds a batch under this token, of which nothing is known (it was
  * handed out by an earlier life): until it is given back so much less is sent to it. */

@@ -56,6 +56,9 @@ void job_draw_ahead(struct job *j);
 /** Apply what is its turn, and draw on. */
 void job_apply_ready(struct job *j);
 
+/** What was captured is on disk: what waited for that goes on. */
+void job_order_committed(struct job *j);
+
 /** The batch of a step is reported, or (losses NULL) released. */
 void job_finish_batch(struct job *j, struct strict_batch *b, struct session *s, uint64_t seq,
                       uint64_t digest, const float *losses);

@@ -1,7 +1,9 @@
 /* job_order.c - what strict order adds: batches are drawn, handed out and applied by step.
  *
  * Batches are drawn into the window (strict.h) and handed out from there; a report is kept in the
- * window until all earlier steps are applied. In free order nothing here does anything.
+ * window until all earlier steps are applied. A report that a death forgets is sent again, but what
+ * a trainer gave back without one is not: so nothing is drawn behind that before it is on disk. In
+ * free order nothing here does anything.
  */
 #include "../../proto/error.h"
 #include "job_inner.h"
@@ -10,7 +12,7 @@
 
 void job_draw_ahead(struct job *j)
 {
-    if (!strict_is_on(&j->strict))
+    if (!strict_is_on(&j->strict) || j->strict.held)
         return;
     while (strict_may_draw(&j->strict) && coverage_ready(&j->coverage)) {
         struct strict_batch *b = strict_draw(&j->strict);
@@ -62,13 +64,23 @@ void job_apply_ready(struct job *j)
 
     if (!strict_is_on(&j->strict))
         return;
-    while ((b = strict_next(&j->strict)) != NULL &&
+    while (!j->strict.held && (b = strict_next(&j->strict)) != NULL &&
            (!j->settings.durable || journal_reserve(&j->journal, b->count) == 0)) {
         apply(j, b);
+        j->strict.held = j->settings.durable && !b->reported;
         strict_applied(&j->strict);
         job_draw_ahead(j);
     }
     note_applied(j);
+}
+
+void job_order_committed(struct job *j)
+{
+    if (!j->strict.held_captured)
+        return;
+    j->strict.held = j->strict.held_captured = false;
+    job_draw_ahead(j);
+    job_apply_ready(j);
 }
 
 void job_finish_batch(struct job *j, struct strict_batch *b, struct session *s, uint64_t seq,

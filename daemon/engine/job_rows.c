@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define POOL_BLOCK 1024 /* slots in one row of ROWS_POOL */
@@ -20,7 +21,7 @@
 struct job_row {
     uint32_t version, batch_size, staleness, joined_count;
     char name[MESSAGE_NAME_BYTES_MAX + 8];
-    uint64_t n, generation, seed;
+    uint64_t n, generation, seed, life;
     uint64_t step_limit, lsn, applied, carry;
     uint64_t epoch, position, closed_count, open_count;
     uint64_t pool_first, pool_count;
@@ -40,7 +41,7 @@ struct pool_row {
 
 bool job_unsaved(const struct job *j)
 {
-    return j->saved.dirty || j->steps.dirty || !TAILQ_EMPTY(&j->leases.unsaved);
+    return j->saved.dirty || j->saved.warming || j->steps.dirty || !TAILQ_EMPTY(&j->leases.unsaved);
 }
 
 static uint64_t pool_end(const struct job *j)
@@ -55,12 +56,18 @@ static size_t pool_capture_bytes(const struct job *j)
     return (size_t)blocks * (sizeof(struct pool_row) + ROWS_CHANGE_BYTES) + ROWS_CHANGE_BYTES;
 }
 
+static size_t text_bytes(const struct job *j)
+{
+    return j->settings.text != NULL ? strlen(j->settings.text) : 0;
+}
+
 size_t job_capture_bytes(const struct job *j)
 {
     const struct session *s;
     size_t bytes = sizeof(struct job_row) +
                    j->coverage.open_count * sizeof(struct coverage_report) + ROWS_CHANGE_BYTES;
 
+    bytes += ROWS_TABLES_END * ROWS_CHANGE_BYTES + text_bytes(j) + ROWS_CHANGE_BYTES;
     bytes += j->saved.sessions.count * 2 * ROWS_CHANGE_BYTES;
     TAILQ_FOREACH (s, &j->sessions, of_job)
         bytes += s->dirty ? session_capture_bytes() : 0;
@@ -86,6 +93,7 @@ static void capture_job(struct job *j, struct rows *out)
                             .n = c->n,
                             .generation = j->settings.dataset.generation,
                             .seed = j->settings.seed,
+                            .life = j->saved.life,
                             .step_limit = j->saved.step_captured,
                             .lsn = j->lsn,
                             .applied = j->strict.applied,
@@ -146,8 +154,39 @@ static void capture_sessions(struct job *j, struct rows *out)
             session_capture(s, j->saved.number, out);
 }
 
+/* Rows under its number are of an earlier life of it, or of a start that ended too soon. */
+static void clear(struct job *j, struct rows *out)
+{
+    for (uint32_t table = ROWS_JOB; j->saved.clears && table < ROWS_TABLES_END; table++)
+        rows_remove(out, table, j->saved.number, 0, UINT64_MAX);
+    j->saved.clears = false;
+}
+
+static void capture_text(struct job *j, struct rows *out)
+{
+    struct rows_key key = {ROWS_TEXT, j->saved.number, 0};
+    char *row = text_bytes(j) > 0 ? rows_put(out, key, text_bytes(j)) : NULL;
+
+    if (row != NULL)
+        memcpy(row, j->settings.text, text_bytes(j));
+    j->saved.text_dirty = false;
+}
+
+/* The scores that it took over go first, over several commits: a job that has a row has all. */
+static bool is_warm(struct job *j, struct rows *out)
+{
+    journal_capture(&j->journal, j->saved.number, j->lsn, &j->hardness, out);
+    j->saved.warming = journal_is_behind(&j->journal);
+    return !j->saved.warming;
+}
+
 void job_capture(struct job *j, struct rows *out)
 {
+    clear(j, out);
+    if (j->saved.warming && !is_warm(j, out))
+        return;
+    if (j->saved.text_dirty)
+        capture_text(j, out);
     capture_job(j, out);
     capture_sessions(j, out);
     if (strict_is_on(&j->strict))
@@ -156,6 +195,7 @@ void job_capture(struct job *j, struct rows *out)
     capture_pool(j, out);
     steps_capture(&j->steps, j->saved.number, out);
     journal_capture(&j->journal, j->saved.number, j->lsn, &j->hardness, out);
+    j->strict.held_captured = j->strict.held;
     j->saved.dirty = false;
 }
 
@@ -166,6 +206,7 @@ void job_committed(struct job *j)
     j->saved.step_limit = j->saved.step_captured;
     TAILQ_FOREACH (s, &j->sessions, of_job)
         s->durable_seq = s->captured_seq;
+    job_order_committed(j);
 }
 
 /* ---- and back ----------------------------------------------------------------------------------
@@ -245,6 +286,8 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
     }
     restore_coverage(&j->coverage, row);
     j->step = j->saved.step_limit = row->step_limit;
+    j->saved.life = row->life;
+    j->saved.clears = false;
     j->lsn = row->lsn;
     j->strict.applied = j->strict.drawn = j->strict.saved_applied = row->applied;
     j->sampler.carry = row->carry;
@@ -285,6 +328,22 @@ static int restore_lease(struct job *j, uint64_t number, const void *value, size
     return damaged(j, "the lease", number, why);
 }
 
+static int restore_text(struct job *j, const void *value, size_t size, struct reason *why)
+{
+    char *text = malloc(size + 1);
+
+    if (text == NULL) {
+        reason_set(why, "job '%s': no memory", j->settings.name);
+        return -OHEM_NOMEM;
+    }
+    memcpy(text, value, size);
+    text[size] = '\0';
+    free(j->saved.text_before);
+    j->saved.text_before = text;
+    j->saved.text_dirty = j->settings.text != NULL && strcmp(text, j->settings.text) != 0;
+    return 0;
+}
+
 int job_restore_row(struct job *j, const struct rows_key *key, const void *value, size_t size,
                     struct reason *why)
 {
@@ -311,6 +370,8 @@ int job_restore_row(struct job *j, const struct rows_key *key, const void *value
         if (journal_restore_reports(&j->journal, value, size, &j->hardness) == 0)
             return 0;
         return damaged(j, "the reports up to", key->number, why);
+    case ROWS_TEXT:
+        return restore_text(j, value, size, why);
     default:
         break;
     }
@@ -344,6 +405,12 @@ static bool leases_are_sound(struct job *j)
             return false;
     }
     return true;
+}
+
+/* What is handed out next must not be closed already. */
+static bool steps_are_sound(const struct job *j)
+{
+    return !steps_is_closed(&j->steps, strict_is_on(&j->strict) ? j->strict.drawn : j->step);
 }
 
 /* A report that waited for its turn is gone: its client has it, and says so. */
@@ -401,7 +468,7 @@ int job_restore_end(struct job *j, uint64_t now_ms, struct reason *why)
                                                           : -OHEM_STATE;
     if (rc == 0)
         rc = hardness_rebuild(&j->hardness);
-    if (rc == 0 && !leases_are_sound(j))
+    if (rc == 0 && (!leases_are_sound(j) || !steps_are_sound(j)))
         rc = -OHEM_STATE;
     if (rc != 0) {
         reason_set(why, "job '%s': %s", j->settings.name,

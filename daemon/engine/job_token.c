@@ -17,15 +17,23 @@ uint64_t job_token_tag(const struct job *j, const struct session_key *key, uint6
                        const uint32_t *ids, uint32_t count)
 {
     const struct {
-        uint64_t generation, step, ids, name;
+        uint64_t generation, life, step, ids, name;
         struct session_key key;
     } given = {.generation = j->settings.dataset.generation,
+               .life = j->saved.life,
                .step = step,
                .ids = hash(j, ids, count * sizeof *ids),
                .name = hash(j, j->settings.name, strlen(j->settings.name)),
                .key = *key};
 
     return hash(j, &given, sizeof given);
+}
+
+uint64_t job_memory(const struct job *j, uint64_t memory)
+{
+    const uint64_t given[] = {memory, j->saved.life};
+
+    return j->saved.life == 0 ? memory : hash(j, given, sizeof given);
 }
 
 uint64_t job_report_digest(const struct job *j, const struct message_loss *loss,

@@ -122,6 +122,20 @@ void journal_append(struct journal *j, uint64_t lsn, uint64_t step, uint32_t cou
         note_need(j, ids[i], lsn);
 }
 
+void journal_need_all(struct journal *j)
+{
+    for (uint32_t i = 0; i < j->chunk_count; i++)
+        j->needs[i] = 1;
+}
+
+bool journal_is_behind(const struct journal *j)
+{
+    for (uint32_t i = 0; i < j->chunk_count; i++)
+        if (j->needs[i] != 0)
+            return true;
+    return false;
+}
+
 /* Reports that go into one row: from `begin`, at least one. @return where the next row begins. */
 static size_t segment_end(const struct journal *j, size_t begin, uint64_t *out_lsn)
 {
@@ -244,7 +258,7 @@ int journal_restore_chunk(struct journal *j, uint64_t number, const void *value,
 
     if (size < sizeof *row || row->version != CHUNK_VERSION || number >= j->chunk_count ||
         row->count > JOURNAL_CHUNK_IDS || size != chunk_bytes(row->count) ||
-        first + row->count > h->n)
+        first + row->count > h->n || !hardness_sound(row->entries, row->count))
         return -OHEM_STATE;
     memcpy(h->entries + first, row->entries, row->count * sizeof *row->entries);
     j->images[number] = row->lsn;
@@ -272,7 +286,7 @@ static int restore_report(struct journal *j, const struct report *r, struct hard
 int journal_restore_reports(struct journal *j, const void *value, size_t size, struct hardness *h)
 {
     const unsigned char *bytes = value;
-    int rc = 0;
+    int rc = size > 0 ? 0 : -OHEM_STATE;
 
     for (size_t at = 0; at < size && rc == 0;) {
         const struct report *r = (const void *)(bytes + at);

@@ -40,6 +40,12 @@ int journal_reserve(struct journal *j, uint32_t count);
 void journal_append(struct journal *j, uint64_t lsn, uint64_t step, uint32_t count,
                     const uint32_t *ids, const float *losses);
 
+/** The scores are not those of any report: all chunks have to be saved. */
+void journal_need_all(struct journal *j);
+
+/** Is there a chunk whose row is behind the scores? */
+bool journal_is_behind(const struct journal *j);
+
 /** Bytes that journal_capture() will need at most. */
 size_t journal_capture_bytes(const struct journal *j);
 

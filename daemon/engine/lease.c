@@ -152,7 +152,8 @@ void lease_grant(struct lease_table *t, struct lease *l, struct token token, uin
 void lease_restore(struct lease_table *t, struct lease *l, enum lease_state state)
 {
     assert(l->state == LEASE_FREE);
-    remember_step(t, l);
+    if (state == LEASE_OPEN || lease_find(t, l->token.step) == NULL) /* they come in no order */
+        remember_step(t, l);
     enter_state(t, l, state);
     lease_saved(t, l);
 }

@@ -33,8 +33,12 @@ struct session_row {
     uint32_t version, rank, batch_size, credit, credit_asked, layout, ways, reserved;
     struct session_key key;
     uint64_t applied_seq, reports, batches;
-    char agent[MESSAGE_AGENT_BYTES_MAX + 1];
+    char agent[MESSAGE_AGENT_BYTES_MAX + 8]; /* up to the end of the row */
 };
+
+_Static_assert(sizeof(struct session_row) ==
+                   offsetof(struct session_row, agent) + MESSAGE_AGENT_BYTES_MAX + 8,
+               "no byte of it is left to chance");
 
 /* ---- leases ------------------------------------------------------------------------------------
  */
@@ -149,19 +153,31 @@ static void read_answer(struct lease_answer *a, const struct lease_row *row,
     (void)copy_from(a->selection.weights, at, row->selected);
 }
 
-static bool is_sound(const struct lease_row *row, size_t size, const struct session *s, uint64_t n)
+/* Is it as long as it says? Only a settled one has an answer. */
+static bool is_whole(const struct lease_row *row, size_t size, uint32_t batch_size)
+{
+    if (size < sizeof *row || row->version != LEASE_VERSION || row->state < LEASE_OPEN ||
+        row->state > LEASE_CLOSED || row->count < 1 || row->count > batch_size ||
+        row->coverage_count > row->count)
+        return false;
+    return row->selected <= (row->state == LEASE_SETTLED ? row->count : 0) &&
+           size == lease_bytes(row->count, row->coverage_count, row->selected);
+}
+
+static bool are_below(const uint32_t *numbers, uint32_t count, uint64_t end)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (numbers[i] >= end)
+            return false;
+    return true;
+}
+
+static bool is_sound(const struct lease_row *row, size_t size, uint32_t batch_size, uint64_t n)
 {
     const uint32_t *ids = (const uint32_t *)(row + 1);
 
-    if (size < sizeof *row || row->version != LEASE_VERSION || row->state < LEASE_OPEN ||
-        row->state > LEASE_CLOSED || row->count > s->batch_size ||
-        row->coverage_count > row->count || row->selected > row->count ||
-        size != lease_bytes(row->count, row->coverage_count, row->selected))
-        return false;
-    for (uint32_t i = 0; i < row->count; i++)
-        if (ids[i] >= n)
-            return false;
-    return true;
+    return is_whole(row, size, batch_size) && are_below(ids, row->count, n) &&
+           are_below(ids + 3 * (size_t)row->count + row->coverage_count, row->selected, row->count);
 }
 
 int lease_row_restore(struct lease_table *t, struct session *s, uint64_t number, const void *value,
@@ -172,7 +188,8 @@ int lease_row_restore(struct lease_table *t, struct session *s, uint64_t number,
     const unsigned char *at = (const unsigned char *)(row + 1);
     struct lease *l;
 
-    if (slot >= s->credit || s->slots[slot].state != LEASE_FREE || !is_sound(row, size, s, n)) {
+    if (slot >= s->credit || s->slots[slot].state != LEASE_FREE ||
+        !is_sound(row, size, s->batch_size, n)) {
         reason_set(why, "the lease of session %" PRIu64 ", slot %" PRIu64 ", cannot be read",
                    s->number, slot);
         return -OHEM_STATE;
@@ -219,7 +236,7 @@ void session_capture(struct session *s, uint32_t job, struct rows *out)
                                 .applied_seq = s->applied_seq,
                                 .reports = s->reports,
                                 .batches = s->batches};
-    memcpy(row->agent, s->agent, sizeof row->agent);
+    memcpy(row->agent, s->agent, sizeof s->agent);
     s->saved = true;
     s->dirty = false;
     s->captured_seq = s->applied_seq;

@@ -7,6 +7,7 @@
 #include "partition.h"
 
 #include "../../proto/error.h"
+#include "memory.h"
 
 #include <assert.h>
 #include <math.h>
@@ -40,6 +41,8 @@ int partition_init(struct partition *p, uint32_t n)
         partition_deinit(p);
         return -OHEM_NOMEM;
     }
+    memory_take_large(p->ids, ((size_t)pages << shift) * sizeof *p->ids);
+    memory_take_large(p->place, n * sizeof *p->place);
     partition_clear(p);
     for (unsigned b = 0; b < PARTITION_BUCKETS; b++)
         p->buckets[b].pages = p->page_tables + (size_t)b * (full_pages + 1);

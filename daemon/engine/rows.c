@@ -51,9 +51,11 @@ _Static_assert(sizeof(struct header) + 7 <= ROWS_CHANGE_BYTES, "rows.h says so")
 
 int rows_reserve(struct rows *r, size_t bytes)
 {
+    bool failed = r->failed;
+
     if (reserve(r, bytes))
         return 0;
-    r->failed = false;
+    r->failed = failed; /* what is in it is as whole as it was */
     return -OHEM_NOMEM;
 }
 

@@ -24,6 +24,8 @@ enum rows_table {
     ROWS_STEPS,   /* by block of steps: what became of each */
     ROWS_CHUNK,   /* by chunk of ids: their scores */
     ROWS_JOURNAL, /* by LSN: reports that some chunk does not hold yet */
+    ROWS_TEXT,    /* number 0: the settings that the job ran with last */
+    ROWS_TABLES_END
 };
 
 struct rows_key {

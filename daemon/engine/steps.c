@@ -103,15 +103,16 @@ static struct steps_block *take(struct steps *s, uint64_t number)
     return b;
 }
 
-void steps_draw(struct steps *s, uint64_t step, uint64_t now_ms)
-{
-    s->now_ms = now_ms;
-    take(s, step / STEPS_BLOCK)->drawn_ms = now_ms;
-}
-
 bool steps_is_closed(const struct steps *s, uint64_t step)
 {
     return step / STEPS_BLOCK < s->first;
+}
+
+void steps_draw(struct steps *s, uint64_t step, uint64_t now_ms)
+{
+    s->now_ms = now_ms;
+    if (!steps_is_closed(s, step))
+        take(s, step / STEPS_BLOCK)->drawn_ms = now_ms;
 }
 
 uint64_t steps_fate(const struct steps *s, uint64_t step)
@@ -138,29 +139,21 @@ uint64_t steps_digest(uint64_t hash)
 }
 
 /* The newest block stays. */
-static bool is_over(const struct steps *s, uint64_t now_ms, uint64_t keep_ms)
+uint64_t steps_next_due(const struct steps *s, uint64_t keep_ms)
 {
     const struct steps_block *b = find(s, s->first);
-    uint64_t drawn_ms = b != NULL ? b->drawn_ms : s->gap_ms;
 
-    return s->first + 1 < s->end && drawn_ms + keep_ms <= now_ms;
+    if (s->first + 1 >= s->end)
+        return UINT64_MAX;
+    return (b != NULL ? b->drawn_ms : s->gap_ms) + keep_ms;
 }
 
 void steps_expire(struct steps *s, uint64_t now_ms, uint64_t keep_ms)
 {
     s->now_ms = now_ms;
-    while (is_over(s, now_ms, keep_ms))
+    while (s->first + 1 < s->end && steps_next_due(s, keep_ms) <= now_ms)
         drop_first(s);
     s->dirty |= s->first != s->saved_first;
-}
-
-uint64_t steps_next_due(const struct steps *s, uint64_t keep_ms)
-{
-    const struct steps_block *b = find(s, s->first);
-
-    if (s->first + 1 >= s->end || b == NULL)
-        return UINT64_MAX; /* a gap can wait for what comes next */
-    return b->drawn_ms + keep_ms;
 }
 
 size_t steps_capture_bytes(const struct steps *s)
@@ -228,7 +221,8 @@ int steps_restore(struct steps *s, uint64_t number, const void *value, size_t si
 
     if (number == HEAD_NUMBER)
         return restore_first(s, value, size);
-    if (size != sizeof *row || row->version != ROW_VERSION)
+    if (size != sizeof *row || row->version != ROW_VERSION || number < s->first ||
+        number > UINT64_MAX / STEPS_BLOCK)
         return -OHEM_STATE;
     memcpy(take(s, number)->fates, row->fates, sizeof row->fates);
     return 0;

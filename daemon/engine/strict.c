@@ -170,9 +170,7 @@ void strict_forget_session(struct strict *s, const struct session *session)
 
 static size_t row_bytes(uint32_t count, uint32_t coverage_count)
 {
-    size_t bytes = sizeof(struct row) + 4 * (3 * (size_t)count + coverage_count);
-
-    return (bytes + 7) / 8 * 8;
+    return sizeof(struct row) + 4 * (3 * (size_t)count + coverage_count);
 }
 
 size_t strict_capture_bytes(const struct strict *s)

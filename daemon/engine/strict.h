@@ -41,6 +41,9 @@ struct strict {
     uint64_t applied, drawn;     /* the next step to apply, and to draw; drawn - applied <= D */
     uint32_t ready_count;
     uint64_t saved_applied; /* rows before are gone */
+    bool held;          /* the last step applied was released without a report, and a death would
+                         * forget that: nothing is drawn or applied until it is on disk */
+    bool held_captured; /* likewise, and it was captured */
 };
 
 /** @return 0 or -OHEM_NOMEM. staleness 0: nothing is kept, the order is free */

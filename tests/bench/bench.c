@@ -89,7 +89,7 @@ static void run(struct bench *b, const struct options *o)
     if (o->peer != NULL)
         b->has_peer = peer_start(o->peer);
     if (strcmp(o->program, "-") != 0) {
-        b->daemon = serve_start(o->program, b->workloads);
+        b->daemon = serve_start(o->program, b->workloads, false);
         rounds_warm_up(b);
     }
     for (int round = 0; round < b->effort->rounds; round++)
@@ -97,6 +97,7 @@ static void run(struct bench *b, const struct options *o)
     peer_stop();
     if (b->daemon != 0) {
         serve_stop();
+        rounds_promises(b);
         rounds_turns(b);
     }
     modules_run(b->effort->module_rounds, b->effort->module_s);

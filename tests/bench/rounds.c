@@ -184,6 +184,46 @@ void rounds_warm_up(const struct bench *b)
 }
 
 static const struct {
+    int clients;
+    const char *part;
+} crowds[] = {{1, "w1"}, {4, "w1_4_clients"}};
+
+#define CROWDS (sizeof crowds / sizeof crowds[0])
+
+/* Free order in memory, strict order in memory, and free order with a state on disk. */
+static void run_promises(struct bench *b)
+{
+    const struct workload *w = &b->workloads[0];
+    double free_order[CROWDS];
+
+    b->daemon = serve_start(b->program, b->workloads, false);
+    train(b, w, "biased", OHEM_MAP, 1);
+    train(b, w, "strict", OHEM_MAP, 1);
+    for (size_t i = 0; i < CROWDS; i++) {
+        int clients = crowds[i].clients;
+
+        free_order[i] = side_job(b, w, "biased", OHEM_MAP, "map free", clients);
+        ratio_add_part("strict_vs_free", crowds[i].part,
+                       side_job(b, w, "strict", OHEM_MAP, "map strict", clients) / free_order[i]);
+    }
+    serve_stop();
+    b->daemon = serve_start(b->program, b->workloads, true);
+    train(b, w, "biased", OHEM_MAP, 1);
+    for (size_t i = 0; i < CROWDS; i++)
+        ratio_add_part("durable_vs_memory", crowds[i].part,
+                       side_job(b, w, "biased", OHEM_MAP, "map durable", crowds[i].clients) /
+                           free_order[i]);
+    serve_stop();
+    b->daemon = 0;
+}
+
+void rounds_promises(struct bench *b)
+{
+    for (int round = 0; round < b->effort->rounds; round++)
+        run_promises(b);
+}
+
+static const struct {
     enum ohem_transport transport;
     const char *p50, *p99, *p999, *max;
 } turns[] = {
@@ -198,7 +238,7 @@ void rounds_turns(struct bench *b)
     for (size_t i = 0; i < sizeof turns / sizeof turns[0]; i++) {
         struct serve_timing t;
 
-        b->daemon = serve_start(b->program, b->workloads);
+        b->daemon = serve_start(b->program, b->workloads, false);
         train(b, &b->workloads[WORKLOADS - 1], "biased", turns[i].transport, TURN_SESSIONS);
         serve_read_timing(&t);
         serve_stop();

@@ -25,6 +25,18 @@ static const struct {
     {"shm_vs_dataloader", "w3", 1.3, false},
     {"biased_vs_uniform", NULL, 0.95, false},
     {"report_rtt_vs_zmq", NULL, 1.3, true},
+    /* of bench-scale; its binary tree by batches has none: no library that we know of has one */
+    {"first report: binary tree / ohemd", "10^8", 1.5, false},
+    {"first report: Fenwick tree / ohemd", "10^8", 1.5, false},
+    {"trace: binary tree / ohemd", "10^8", 1.5, false},
+    {"trace: Fenwick tree / ohemd", "10^8", 1.5, false},
+    {"one bucket: binary tree / ohemd", "10^8", 1.5, false},
+    {"one bucket: Fenwick tree / ohemd", "10^8", 1.5, false},
+    {"draw: binary tree / ohemd", "10^8", 5, false},
+    {"draw: Fenwick tree / ohemd", "10^8", 5, false},
+    {"bytes: score, visits, variance, step, place, id", "10^8", 20, true},
+    {"pause of the loop in a commit, ms, p99", NULL, 2, true},
+    {"... by the CPU time of its thread, p99", NULL, 2, true},
 };
 
 struct rows *rows_all(void)

@@ -4,8 +4,8 @@
 
 #include "measure.h"
 
-#define ROWS_MAX       160
-#define RATIOS_MAX     64
+#define ROWS_MAX       240
+#define RATIOS_MAX     128
 #define NOTES_MAX      16
 #define NOTE_BYTES_MAX 160
 

@@ -26,25 +26,28 @@ static pid_t daemon_pid; /* 0: it does not run */
 
 /* ---- the daemon ---- */
 
-static void write_config(const struct workload list[WORKLOADS])
+static void write_config(const struct workload list[WORKLOADS], bool durable)
 {
     FILE *file = fopen(CONFIG, "w");
 
     if (file == NULL)
         die("cannot write '" CONFIG "': %s", strerror(errno));
-    (void)fprintf(file, "[daemon]\nlisten = " SERVE_ENDPOINT "\nstatus_socket = " STATUS "\n");
+    (void)fprintf(file, "[daemon]\nlisten = " SERVE_ENDPOINT "\nstatus_socket = " STATUS "\n%s",
+                  durable ? "state = state\n" : "");
     for (int i = 0; i < WORKLOADS; i++) {
         const char *name = list[i].name;
 
         (void)fprintf(file, "[dataset %s]\npath = %s\nshare = map\n", name, name);
         (void)fprintf(file, "[job %s-biased]\ndataset = %s\nrho = 0.5\n", name, name);
         (void)fprintf(file, "[job %s-uniform]\ndataset = %s\nrho = 1\n", name, name);
+        (void)fprintf(file, "[job %s-strict]\ndataset = %s\nrho = 0.5\norder = strict\n", name,
+                      name);
     }
     if (fclose(file) != 0)
         die("cannot write '" CONFIG "': %s", strerror(errno));
 }
 
-static void become_daemon(const char *program)
+static void become_daemon(const char *program, bool durable)
 {
     int log = open(LOG, O_WRONLY | O_CREAT | O_TRUNC, FILE_MODE);
 
@@ -52,20 +55,20 @@ static void become_daemon(const char *program)
     (void)unsetenv("NOTIFY_SOCKET"); /* whoever started the bench is not told that it is ready */
     if (log < 0 || dup2(log, STDOUT_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0)
         _exit(126);
-    (void)execl(program, program, "--config", CONFIG, (char *)NULL);
+    (void)execl(program, program, "--config", CONFIG, durable ? "--fresh" : NULL, (char *)NULL);
     _exit(127);
 }
 
-pid_t serve_start(const char *program, const struct workload list[WORKLOADS])
+pid_t serve_start(const char *program, const struct workload list[WORKLOADS], bool durable)
 {
     if (access(program, X_OK) != 0)
         die("cannot run '%s': %s", program, strerror(errno));
-    write_config(list);
+    write_config(list, durable);
     daemon_pid = fork();
     if (daemon_pid < 0)
         die("fork: %s", strerror(errno));
     if (daemon_pid == 0)
-        become_daemon(program);
+        become_daemon(program, durable);
     return daemon_pid;
 }
 

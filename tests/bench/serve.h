@@ -20,9 +20,11 @@ struct serve_timing {
     double batches;
 };
 
-/** Start the daemon. Each workload W is a data set and has the jobs "W-biased" (rho 0.5) and
- *  "W-uniform" (rho 1). @return its process */
-pid_t serve_start(const char *program, const struct workload list[WORKLOADS]);
+/** Start the daemon. Each workload W is a data set and has the jobs "W-biased" (rho 0.5),
+ * "W-uniform" (rho 1) and "W-strict" (as biased, in strict order).
+ *  @param durable  it keeps its state in a folder, which it begins anew
+ *  @return its process */
+pid_t serve_start(const char *program, const struct workload list[WORKLOADS], bool durable);
 
 /** SIGTERM; it must end with 0. */
 void serve_stop(void);

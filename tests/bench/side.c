@@ -45,18 +45,17 @@ static void add_shares(const struct ohemd_run *o, const char *name)
                    (z->receive_ns - a->receive_ns) * to_percent);
 }
 
-double side_ohemd(const struct bench *b, const struct workload *w, const struct way *way,
-                  bool biased, int clients)
+double side_job(const struct bench *b, const struct workload *w, const char *policy,
+                enum ohem_transport transport, const char *name, int clients)
 {
     static struct ohemd_run o;
-    const char *name = biased ? way->name : way->uniform_name;
     double rss_mb, private_mb;
     char job[JOB_BYTES];
 
-    (void)snprintf(job, sizeof job, "%s-%s", w->name, biased ? "biased" : "uniform");
+    (void)snprintf(job, sizeof job, "%s-%s", w->name, policy);
     o = (struct ohemd_run){.plan = {.workload = w,
                                     .job = job,
-                                    .transport = way->transport,
+                                    .transport = transport,
                                     .credit = b->credit,
                                     .clients = clients,
                                     .seconds = b->effort->seconds,
@@ -70,6 +69,13 @@ double side_ohemd(const struct bench *b, const struct workload *w, const struct 
     row_add_metric(w->name, name, clients, ROW_SERVER_RSS, rss_mb);
     row_add_metric(w->name, name, clients, ROW_SERVER_PRIVATE, private_mb);
     return o.result.instances_per_s;
+}
+
+double side_ohemd(const struct bench *b, const struct workload *w, const struct way *way,
+                  bool biased, int clients)
+{
+    return side_job(b, w, biased ? "biased" : "uniform", way->transport,
+                    biased ? way->name : way->uniform_name, clients);
 }
 
 /* ---- rigs ---- */

@@ -37,6 +37,10 @@ struct way {
     const char *vs_rig, *vs_rig_of_two, *vs_dataloader;
 };
 
+/** Workload W's job "W-POLICY", in the row of that name. */
+double side_job(const struct bench *b, const struct workload *w, const char *policy,
+                enum ohem_transport transport, const char *name, int clients);
+
 /** A job with rho 0.5 (biased) or 1. */
 double side_ohemd(const struct bench *b, const struct workload *w, const struct way *way,
                   bool biased, int clients);

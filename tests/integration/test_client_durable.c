@@ -103,6 +103,7 @@ static void reports_are_sent_again_in_their_order_with_ids_and_credit_follows(vo
 
     s = fake_said(&f, &count);
     assert_true(count >= 7);
+    assert_int_equal(s[0].memory, f.memory);
     assert_int_equal(s[0].kept_count, 2);
     assert_true(s[0].held_count >= 1);
     assert_said(&s[1], MESSAGE_LOSS, 0, 1);
@@ -131,7 +132,7 @@ static void what_was_durable_is_not_sent_again(void **state)
     end(&f, client);
 }
 
-static void over_another_connection_to_the_same_daemon_no_ids_are_said(void **state)
+static void over_another_connection_to_the_same_session_no_ids_are_said(void **state)
 {
     struct fake f = {.durable = 1};
     struct ohem_client *client = begin(&f);
@@ -140,13 +141,41 @@ static void over_another_connection_to_the_same_daemon_no_ids_are_said(void **st
 
     (void)state;
     ohem_release(report_next(client));
-    fake_forget_session(&f);
+    fake_forget_connection(&f);
     assert_ok(client, ohem_keepalive(client, LONG_MS));
     s = fake_said(&f, &count);
     assert_true(count >= 3);
     assert_said(&s[1], MESSAGE_LOSS, 0, 1);
     assert_int_equal(s[1].ids_count, 0);
+    assert_int_equal(ohem_session(client), 1);
+    end(&f, client);
+}
+
+/* The daemon is the same, but its new session has nothing under these tokens. */
+static void another_session_of_the_same_daemon_gets_ids_with_what_came_before(void **state)
+{
+    struct fake f = {.durable = 1};
+    struct ohem_client *client = begin(&f);
+    struct ohem_batch *held;
+    const struct fake_said *s;
+    size_t count;
+
+    (void)state;
+    ohem_release(report_next(client));
+    held = daemon_next(client);
+    fake_forget_session(&f);
+    assert_ok(client, ohem_keepalive(client, LONG_MS));
     assert_int_equal(ohem_session(client), 2);
+    (void)daemon_report(held, losses); /* for the first time */
+    ohem_release(held);
+    for (uint64_t step = 2; step <= 5; step++)
+        ohem_release(report_next(client));
+    s = fake_said(&f, &count);
+    assert_said(&s[1], MESSAGE_LOSS, 0, 1);
+    for (size_t i = 0; i < count; i++)
+        if (s[i].type == MESSAGE_LOSS && s[i].token.step != 4) /* that one may have come before */
+            assert_int_equal(s[i].ids_count, s[i].token.step < 4 ? K : 0);
+    assert_int_equal(count_said(&f, MESSAGE_LOSS), 6);
     end(&f, client);
 }
 
@@ -338,6 +367,26 @@ static void a_forgotten_answer_is_as_good_as_another(void **state)
     fake_restart(&f, 0, true);
     assert_ok(client, ohem_flush(client, LONG_MS));
     assert_int_equal(ohem_unacked(client, NULL), 0);
+    end(&f, client);
+}
+
+static void a_forgotten_answer_is_an_error_to_who_still_waits_unless_it_is_made_again(void **state)
+{
+    struct fake f = {.durable = 1, .flags = SELECTION_FLAG_REPEATED | SELECTION_FLAG_FORGOTTEN};
+    struct ohem_client *client = begin(&f);
+    const struct ohem_selection *selection;
+    struct ohem_batch *b = daemon_next(client);
+
+    (void)state;
+    assert_int_equal(ohem_report(b, losses, K, LONG_MS, &selection), -OHEM_TOKEN);
+    assert_non_null(strstr(ohem_client_error(client), "applied before"));
+    ohem_release(b);
+    fake_lock(&f);
+    f.selects_anew = true;
+    fake_unlock(&f);
+    b = daemon_next(client);
+    assert_int_equal(ohem_selection_count(daemon_report(b, losses)), 1);
+    ohem_release(b);
     end(&f, client);
 }
 
@@ -620,7 +669,8 @@ static void who_waits_notices_at_once_that_the_daemon_is_back(void **state)
 
 TEST_MAIN(TEST(reports_are_sent_again_in_their_order_with_ids_and_credit_follows),
           TEST(what_was_durable_is_not_sent_again),
-          TEST(over_another_connection_to_the_same_daemon_no_ids_are_said),
+          TEST(over_another_connection_to_the_same_session_no_ids_are_said),
+          TEST(another_session_of_the_same_daemon_gets_ids_with_what_came_before),
           TEST(a_daemon_that_writes_nothing_leaves_nothing_to_keep),
           TEST(a_report_without_its_answer_is_kept_also_by_then),
           TEST(batches_stay_good_and_none_comes_twice),
@@ -629,9 +679,10 @@ TEST_MAIN(TEST(reports_are_sent_again_in_their_order_with_ids_and_credit_follows
           TEST(what_is_given_back_before_welcome_is_said_to_be_held_until_then),
           TEST(another_memory_orphans_batches_and_drops_what_was_kept),
           TEST(a_conflict_reaches_the_trainer_and_nothing_is_kept_of_it),
-          TEST(a_forgotten_answer_is_as_good_as_another), TEST(a_superseded_report_says_so),
-          TEST(flush_waits_for_the_disk), TEST(a_report_waits_for_room),
-          TEST(a_report_without_room_can_be_made_later),
+          TEST(a_forgotten_answer_is_as_good_as_another),
+          TEST(a_forgotten_answer_is_an_error_to_who_still_waits_unless_it_is_made_again),
+          TEST(a_superseded_report_says_so), TEST(flush_waits_for_the_disk),
+          TEST(a_report_waits_for_room), TEST(a_report_without_room_can_be_made_later),
           TEST(a_wait_without_end_outlasts_a_restart),
           TEST(a_wait_without_end_ends_when_the_daemon_is_away_for_too_long),
           TEST(a_daemon_that_will_be_back_is_waited_for), TEST(close_waits_for_the_disk_a_moment),

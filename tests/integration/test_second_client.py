@@ -2,9 +2,11 @@
 """test_second_client.py - PROTOCOL.md tested: a client made from it alone, and a real daemon."""
 import os
 import signal
+import threading
 import time
 
 import numpy as np
+import zmq
 
 import second_wire as wire
 from harness import DEADLINE_SECONDS, case, main, wait_for
@@ -411,6 +413,24 @@ def a_session_that_is_silent_too_long_is_forgotten():
 
 
 @case
+def what_a_forgotten_session_was_handed_counts_under_the_next_one_by_its_ids():
+    for order, flags in (("free", wire.LATE), ("strict", 0)):
+        with daemon_on(100, rho=1, lease_ms=100, late_ms=100, order=order, batch_size=K,
+                       directory=order) as daemon:
+            client = Client(daemon.listen, credit=2)
+            kept, held = client.take(), client.take()
+            boot = client.welcome["boot"]
+            wait_for(lambda: job_of(daemon)["session_count"] == 0, "it is forgotten")
+            assert refusal_of(client.report, kept, [1.0] * K).code == "NO_SESSION"
+            client.hello()
+            assert client.welcome["session"] == 2 and client.welcome["boot"] == boot
+            assert client.finish_report(kept)["flags"] == flags
+            assert client.report(held, [2.0] * K)["flags"] == flags
+            assert counters(daemon)["reports_recovered"] == 2
+            client.wire.close()
+
+
+@case
 def sigterm_says_bye_serves_the_reports_and_ends_with_0():
     with daemon_on(100, daemon=f"drain_ms = {DRAIN_MS_LONG}", rho=1) as daemon:
         client = Client(daemon.listen, batch_size=K, credit=2)
@@ -449,6 +469,83 @@ def sigterm_waits_no_longer_than_drain_ms():
         assert daemon.stop() == 0
         client.wait_for("BYE")
         client.wire.close()
+
+
+# ---- before its turn
+
+
+class Early:
+    """Not a daemon, but what one in strict order says after a restart, in a thread: a report with
+    `early` (its seq) comes before its turn `times` times."""
+
+    def __init__(self, early, times):
+        self.early, self.times = early, times
+        self.heard = []  # (name, seq or step, whether it came early)
+        self.router = zmq.Context.instance().socket(zmq.ROUTER)
+        self.router.linger = 0
+        self.listen = f"ipc://{os.path.abspath('early.sock')}"
+        self.router.bind(self.listen)
+        self.thread = threading.Thread(target=self._live, daemon=True)
+        self.thread.start()
+
+    def _live(self):
+        name = None
+        while name != "BYE":
+            peer, *frames = self.router.recv_multipart()
+            name, fields = wire.decode(frames)
+            for answer, said in getattr(self, f"_take_{name.lower()}")(fields):
+                self.router.send_multipart([peer, *wire.encode(answer, **said)])
+        self.router.close()
+
+    def _take_hello(self, fields):
+        yield "WELCOME", {**{f.name: 0 for f in wire.BY_NAME["WELCOME"].fields}, "minor": wire.MINOR,
+                          "boot": 1, "session": 1, "job": "default", "instance_count": 9,
+                          "batch_size": 1, "credit": 3, "share": "", "cookie": wire.NO_COOKIE,
+                          "fields": "", "memory": 1, "durable": 1}
+        for step in range(3):
+            yield "BATCH", {**{f.name: 0 for f in wire.BY_NAME["BATCH"].fields}, "count": 1,
+                            "token": step.to_bytes(16, "little"), "ids": [step],
+                            "probabilities": [1], "weights": [1], "offsets": [0], "sizes": [0],
+                            "payload": b""}
+
+    def _take_loss(self, fields):
+        seq = fields["seq"]
+        is_early = seq == self.early and self.times > 0
+        self.times -= is_early
+        self.heard.append(("LOSS", seq, is_early))
+        yield "SELECTION", {**{f.name: 0 for f in wire.BY_NAME["SELECTION"].fields}, "seq": seq,
+                            "token": fields["token"], "flags": wire.EARLY if is_early else 0,
+                            "all.count": 1, "all.mean": 0.0, "all.min": 0.0, "all.max": 0.0,
+                            "kept.mean": 0.0, "kept.min": 0.0, "kept.max": 0.0, "indices": [],
+                            "weights": []}
+
+    def _take_credit(self, fields):
+        self.heard.append(("CREDIT", fields["token"][0], False))
+        yield from ()
+
+    def _take_ping(self, fields):
+        yield "PONG", {"nonce": fields["nonce"], "boot": 1, "durable_seq": 0}
+
+    def _take_bye(self, fields):
+        yield "BYE", {"key": fields["key"], "text": ""}
+
+
+@case
+def a_report_before_its_turn_is_answered_and_goes_again_with_its_credit():
+    early = Early(early=2, times=3)
+    with Client(early.listen) as client:
+        batches = [client.take() for _ in range(3)]
+        for batch in batches:
+            assert client.report(batch, [0.5])["all.count"] == 1
+        assert client.early == {batches[1].token}
+        client.release(batches[1])
+        while client.early:
+            client.ping()
+        assert len(client.kept) == 3
+    early.thread.join(DEADLINE_SECONDS)
+    first = [("LOSS", 1, False), ("LOSS", 2, True), ("LOSS", 3, False), ("CREDIT", 1, False)]
+    again = [("LOSS", 2, True), ("CREDIT", 1, False)]
+    assert early.heard == [*first, *again, *again, ("LOSS", 2, False), ("CREDIT", 1, False)], early.heard
 
 
 # ---- versions and wishes

@@ -32,7 +32,7 @@ includes_only() { # header, then the files that may include it
 libraries_have_one_place() {
     includes_only zmq.h daemon/router.c client/batch.h client/link.h
     includes_only msgpack.h proto/codec.c proto/layout.c proto/layout.h
-    includes_only microhttpd.h daemon/status.c daemon/status.h
+    includes_only microhttpd.h daemon/http.c daemon/http.h
     includes_only ini.h daemon/config.c daemon/config_read.c
     local lmdb
     lmdb=$(cd "$source" && grep -lE '#include *<lmdb.h>' -r daemon client proto --include='*.[ch]')

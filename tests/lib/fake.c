@@ -100,6 +100,7 @@ static size_t find_out(const struct fake *f, struct token token)
 static void take_hello(struct fake *f, const struct message_hello *h)
 {
     struct message m = {.type = MESSAGE_WELCOME};
+    bool known = h->memory == f->memory;
 
     m.welcome = (struct message_welcome){.major = PROTO_MAJOR,
                                          .minor = PROTO_MINOR,
@@ -118,11 +119,10 @@ static void take_hello(struct fake *f, const struct message_hello *h)
                                          .durable = f->durable};
     tell(f, &m);
     for (size_t i = 0; i < f->out_count; i++)
-        if (!is_in(h->held, f->out[i]) && !is_in(h->kept, f->out[i]))
+        if (!known || (!is_in(h->held, f->out[i]) && !is_in(h->kept, f->out[i])))
             send_batch(f, f->out[i]);
-    for (size_t i = 0; i < h->held.count; i++)
-        if (vector_token(h->held, i).tag == f->memory &&
-            find_out(f, vector_token(h->held, i)) == f->out_count)
+    for (size_t i = 0; i < h->held.count && known; i++)
+        if (find_out(f, vector_token(h->held, i)) == f->out_count)
             f->out[f->out_count++] = vector_token(h->held, i);
     fill_slots(f);
 }
@@ -146,7 +146,7 @@ static void take_loss(struct fake *f, const struct message_loss *l)
                                              .lsn = l->seq,
                                              .flags = f->flags,
                                              .durable_seq = f->durable_seq};
-    if ((f->flags & SELECTION_FLAG_FORGOTTEN) == 0) {
+    if ((f->flags & SELECTION_FLAG_FORGOTTEN) == 0 || f->selects_anew) {
         m.selection.all.count = FAKE_K;
         m.selection.kept.count = 1;
         m.selection.indices = (struct vector){indices, 1};
@@ -201,6 +201,7 @@ static void write_down(struct fake *f, const struct message *m, bool unknown)
 
     *s = (struct fake_said){.type = m->type, .unknown = unknown};
     if (m->type == MESSAGE_HELLO) {
+        s->memory = m->hello.memory;
         s->held_count = m->hello.held.count;
         s->kept_count = m->hello.kept.count;
     } else if (m->type == MESSAGE_LOSS) {
@@ -284,10 +285,12 @@ static void write_to_disk(struct fake *f)
 {
     struct message m = {.type = MESSAGE_DURABLE};
 
-    if (f->sync_at_ms == 0 || (now_ms() < f->sync_at_ms && f->durable_seq < f->sync_seq))
+    if (f->sync_at_ms == 0)
         return;
     if (now_ms() >= f->sync_at_ms)
         f->durable_seq = f->seq;
+    if (f->durable_seq < f->sync_seq)
+        return;
     f->sync_at_ms = 0;
     m.durable.seq = f->durable_seq;
     tell(f, &m);
@@ -364,6 +367,13 @@ void fake_restart(struct fake *f, int down_ms, bool with_memory)
         f->out_count = 0;
         f->seq = f->durable_seq = 0;
     }
+    fake_unlock(f);
+}
+
+void fake_forget_connection(struct fake *f)
+{
+    fake_lock(f);
+    f->peer_size = 0;
     fake_unlock(f);
 }
 

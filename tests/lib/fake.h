@@ -32,6 +32,7 @@ struct fake_said {
     struct token token;
     uint64_t seq;
     size_t ids_count, held_count, kept_count;
+    uint64_t memory;
     bool unknown; /* it was answered NO_SESSION */
 };
 
@@ -43,6 +44,7 @@ struct fake {
     bool keeps_welcome;    /* HELLO gets none */
     uint32_t refuses_with; /* LOSS gets this error */
     uint32_t flags;        /* of SELECTIONs */
+    bool selects_anew;     /* also what is flagged FORGOTTEN */
     uint64_t durable_seq;
     int sync_ms; /* so long after a SYNC all that was said is durable; 0: it never is */
     /* its own */
@@ -73,7 +75,10 @@ void fake_unlock(struct fake *f);
 /** Die now, come back so much later (-1: never): with the memory, or without. */
 void fake_restart(struct fake *f, int down_ms, bool with_memory);
 
-/** The same daemon forgets which session it has, but not what is out: a new one is made. */
+/** The same daemon forgets over which connection its session speaks: HELLO has to come again. */
+void fake_forget_connection(struct fake *f);
+
+/** It forgets which session it has, too, but not what is out: a new one is made. */
 void fake_forget_session(struct fake *f);
 
 /** BYE unasked: it is going down. */

@@ -225,8 +225,7 @@ static void check_step(const struct oracle *o, const struct lease *l)
         if (b->token.step != l->token.step)
             continue;
         CHECK(o->strict, "step %" PRIu64 " is given to a second batch", b->token.step);
-        CHECK(o->diverged || is_same_batch(b, l), "step %" PRIu64 " has other ids than before",
-              b->token.step);
+        CHECK(is_same_batch(b, l), "step %" PRIu64 " has other ids than before", b->token.step);
     }
 }
 
@@ -309,8 +308,9 @@ static void apply_in_turn(struct oracle *o)
 {
     uint32_t by;
 
-    while ((by = *taken(o, o->now.next_step)) != ORACLE_NONE) {
-        if ((by & ORACLE_RELEASE) != 0)
+    while (!o->now.held && (by = *taken(o, o->now.next_step)) != ORACLE_NONE) {
+        o->now.held = (by & ORACLE_RELEASE) != 0;
+        if (o->now.held)
             settle(o, &o->batches[by & ~ORACLE_RELEASE], false);
         else
             apply(o, &o->batches[by], true);
@@ -456,7 +456,7 @@ static void judge_refusal(struct oracle *o, struct oracle_batch *b, const struct
         return;
     }
     b->refused = true;
-    if (other_was_taken(o, b) || o->diverged) /* or released: it comes too late, or is another's */
+    if (other_was_taken(o, b)) /* or released: it comes too late, or is another's */
         return;
     if (m->lease == ORACLE_CLOSED) {
         CHECK(code == OHEM_EXPIRED, "a report after late_ms was answered error %d", code);
@@ -527,7 +527,6 @@ void oracle_credited(struct oracle *o, uint32_t owner, struct token token, int c
         settle(o, b, false);
         return;
     }
-    o->diverged = true;
     *taken(o, token.step) = ORACLE_RELEASE | (uint32_t)index_of(o, b);
     apply_in_turn(o);
 }
@@ -628,6 +627,14 @@ void oracle_written(struct oracle *o)
     copy_time(&o->disk, &o->captured, o->n);
 }
 
+void oracle_committed(struct oracle *o)
+{
+    if (!o->captured.held)
+        return;
+    o->now.held = false;
+    apply_in_turn(o);
+}
+
 /* Strict order: what waited for its turn was not on disk, nor were its leases' ends. */
 static void forget_waiting(struct oracle *o)
 {
@@ -646,6 +653,7 @@ static void forget_waiting(struct oracle *o)
 void oracle_died(struct oracle *o)
 {
     copy_time(&o->now, &o->disk, o->n);
+    o->now.held = false;
     if (o->strict)
         forget_waiting(o);
     model_deinit(&o->memory);

@@ -59,7 +59,8 @@ struct oracle_time {
     size_t applied_count;
     uint32_t *taken; /* strict order: [step_count] by which batch each step was reported, or NONE */
     size_t step_count;
-    uint64_t next_step;   /* strict order: the first that is not applied */
+    uint64_t next_step; /* strict order: the first that is not applied */
+    bool held;          /* strict order: the one before was released, and that is not on disk yet */
     unsigned char *where; /* [epoch_count * n] of each instance: fresh, out, settled or back */
     struct oracle_epoch *epochs;
     size_t epoch_count;
@@ -71,8 +72,6 @@ struct oracle {
     struct job_settings settings;
     uint64_t n;
     bool strict;
-    bool diverged; /* strict order: there was a release, which is not said again after a death: the
-                    * steps behind it may be drawn anew with other ids */
     struct oracle_batch *batches;
     size_t batch_count, batch_capacity;
     struct oracle_time now, captured, disk;
@@ -123,6 +122,7 @@ void oracle_durable(const struct oracle *o, uint32_t owner, uint64_t seq);
 /* The daemon's commits and deaths. */
 void oracle_capture(struct oracle *o);
 void oracle_written(struct oracle *o);
+void oracle_committed(struct oracle *o);
 void oracle_died(struct oracle *o);
 void oracle_restored(struct oracle *o, uint64_t now_ms);
 

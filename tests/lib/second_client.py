@@ -20,6 +20,7 @@ import second_wire as wire
 from harness import DEADLINE_SECONDS
 
 LINGER_MS = 1000
+EARLY_SECONDS = 0.1  # after which a report that came before its turn is sent again
 INLINE_ONLY, NO_MAP, ALL_WAYS = 1, 3, 7  # for `ways`
 
 # What a Client can be told to do wrongly, once.
@@ -83,7 +84,7 @@ class Batch:
         self.step = int.from_bytes(self.token[:8], "little")
         self.ids = [int(i) for i in fields["ids"]]
         self.places = wire.places(fields)
-        self.boot = None  # of the daemon that handed it out
+        self.origin = None  # the daemon and session that it was handed out by and to
         self.records = None  # set when it is handed to the trainer
         self.seq, self.losses, self.selection, self.is_released = 0, None, None, False
         self.block, self.parts, self.missing = fields["payload"], 0, set()
@@ -147,6 +148,8 @@ class Client:
         self.kept = {}  # by token, in the order of seq: reported, and not known to be durable
         self.again = set()  # tokens whose CREDIT was sent again: it may be refused
         self.refused = []  # errors about reports of batches that were released before
+        self.early, self.early_at = set(), None  # tokens whose report came before its turn; when
+        # they are sent again
         self.connect()
 
     def connect(self):
@@ -169,6 +172,7 @@ class Client:
             self.batches.clear()  # it knows none of these
             self.fresh.clear()
             self.kept.clear()
+            self.early.clear()
         if before and any(before[name] != self.welcome[name] for name in ("boot", "session")):
             self._leave()
         self._take_offer()
@@ -177,17 +181,28 @@ class Client:
     def _say_again(self):
         """Every report that the daemon may not have, or may lose, and CREDIT where it was given."""
         self.again.clear()
+        self.early.clear()
         for batch in list(self.kept.values()):
-            self._send_report(batch)
-            if batch.is_released:
-                self.again.add(batch.token)
-                self.wire.send("CREDIT", key=self.key, token=batch.token)
+            self._say_one_again(batch)
+
+    def _say_one_again(self, batch):
+        self._send_report(batch)
+        if batch.is_released:
+            self.again.add(batch.token)
+            self.wire.send("CREDIT", key=self.key, token=batch.token)
+
+    def _say_early(self):
+        self.early_at = None
+        for batch in list(self.kept.values()):
+            if batch.token in self.early:
+                self._say_one_again(batch)
 
     def _forget(self, durable_seq):
         """What is durable need not be kept; with a daemon that keeps nothing, what is answered."""
         for batch in list(self.kept.values()):
             answered = batch.selection is not None and not self.welcome["durable"]
             if batch.seq <= durable_seq or answered:
+                assert batch.token not in self.early, "durable before its turn"
                 del self.kept[batch.token]
 
     def _leave(self):
@@ -246,7 +261,7 @@ class Client:
         names = (name,) if isinstance(name, str) else name
         end = time.monotonic() + seconds
         while True:
-            got, fields = self.wire.receive(max(0, end - time.monotonic()))
+            got, fields = self._receive(end)
             if got == "BATCH":
                 self._keep(fields)
             elif got == "PART":
@@ -264,6 +279,15 @@ class Client:
             if got in names and matches(fields):
                 return fields
 
+    def _receive(self, end):
+        while True:
+            now = time.monotonic()
+            if self.early_at is not None and now >= self.early_at:
+                self._say_early()
+            until = end if self.early_at is None else min(end, self.early_at)
+            if self.wire.socket.poll(max(0, int(1000 * (until - now)) + 1)) or now >= end:
+                return self.wire.receive(max(0, end - now))
+
     def _keep(self, fields):
         assert fields["count"] == self.welcome["batch_size"]
         assert all(i < self.welcome["instance_count"] for i in fields["ids"])
@@ -272,8 +296,10 @@ class Client:
         old = self.batches.get(fields["token"])
         if old is not None and old.is_whole:
             return  # it came twice
+        if old is None and fields["token"] in self.kept:
+            return  # it is released: its report comes again, and then its CREDIT
         batch = Batch(fields, self.wishes["layout"], self.mapping)
-        batch.boot = self.welcome["boot"]
+        batch.origin = self._origin()
         self.batches[batch.token] = batch
         if old in self.fresh:  # what came of its parts before the connection broke is dropped
             self.fresh[self.fresh.index(old)] = batch
@@ -285,6 +311,11 @@ class Client:
         for batch in (self.batches.get(token), self.kept.get(token)):
             if batch is not None and batch.selection is None:
                 batch.selection = fields
+        if fields["flags"] & wire.EARLY and token in self.kept:
+            self.early.add(token)
+            self.early_at = self.early_at or time.monotonic() + EARLY_SECONDS
+        else:
+            self.early.discard(token)
         self._forget(fields["durable_seq"])
 
     def _expects(self, error):
@@ -295,6 +326,7 @@ class Client:
         if about != wire.BY_NAME["LOSS"].number or code == "NO_SESSION":
             return False
         batch = self.kept.pop(token, None)
+        self.early.discard(token)
         if batch is None or token not in self.again:
             return False
         self.refused.append(Refusal(error))
@@ -325,8 +357,11 @@ class Client:
         self.kept[batch.token] = batch
         self._send_report(batch)
 
+    def _origin(self):
+        return self.welcome["boot"], self.welcome["session"]
+
     def _send_report(self, batch):
-        ids = batch.ids if batch.boot != self.welcome["boot"] else []
+        ids = batch.ids if batch.origin != self._origin() else []
         self.wire.send("LOSS", key=self.key, token=batch.token, seq=batch.seq,
                        count=len(batch.losses), losses=batch.losses, ids=ids,
                        **{"ids.count": len(ids)})

@@ -157,7 +157,7 @@ struct message survivor_loss(struct survivor *s, struct survivor_batch *b)
 
     m.loss = (struct message_loss){
         .key = s->key, .token = b->token, .seq = b->seq, .losses = {b->losses, b->count}};
-    if (b->boot != s->welcome.boot)
+    if (b->boot != s->welcome.boot || b->session != s->welcome.session)
         m.loss.ids = (struct vector){b->ids, b->count};
     return m;
 }
@@ -255,6 +255,8 @@ static void hear_welcome(struct world *w, struct survivor *s, const struct messa
 {
     CHECK(s->welcome.session == 0 || m->memory == s->welcome.memory, "the memory was lost");
     CHECK(m->durable == 1, "the memory is called mortal");
+    if (m->session != s->welcome.session)
+        s->durable_said = 0;
     s->welcome = *m;
     s->welcomed = true;
     s->batch_size = m->batch_size;
@@ -264,8 +266,11 @@ static void hear_welcome(struct world *w, struct survivor *s, const struct messa
 
 static void fill(struct survivor *s, struct survivor_batch *b, const struct message_batch *m)
 {
-    *b = (struct survivor_batch){
-        .token = m->token, .boot = s->welcome.boot, .count = m->count, .held = true};
+    *b = (struct survivor_batch){.token = m->token,
+                                 .boot = s->welcome.boot,
+                                 .session = s->welcome.session,
+                                 .count = m->count,
+                                 .held = true};
     b->ids = malloc(m->count * sizeof *b->ids);
     b->losses = malloc(m->count * sizeof *b->losses);
     assert(b->ids != NULL && b->losses != NULL);
@@ -292,6 +297,9 @@ static void hear_batch(struct survivor *s, const struct message_batch *m)
 
 static void take_durable(struct survivor *s, uint64_t seq)
 {
+    CHECK(seq == 0 || seq >= s->durable_said, "durable was %" PRIu64 " to %u, and now is %" PRIu64,
+          s->durable_said, s->number, seq);
+    s->durable_said = seq > 0 ? seq : s->durable_said; /* 0: also who has no session is told */
     s->durable_seq = seq > s->durable_seq ? seq : s->durable_seq;
     for (uint32_t i = 0; i < s->batch_count; i++)
         if (s->batches[i].answered && s->batches[i].seq <= s->durable_seq)

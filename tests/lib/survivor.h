@@ -16,7 +16,7 @@ struct world;
 /* A batch at hand, or its report, or both. */
 struct survivor_batch {
     struct token token;
-    uint64_t boot; /* of the daemon that it came from */
+    uint64_t boot, session; /* of the daemon that it came from, and to whom it came */
     uint32_t count;
     uint64_t *ids;
     float *losses;
@@ -46,6 +46,7 @@ struct survivor {
     bool welcomed;
     struct message_welcome welcome; /* the last */
     uint64_t seq, durable_seq, sync_seq;
+    uint64_t durable_said; /* to this session, last */
     struct survivor_batch batches[SURVIVOR_BATCHES_MAX];
     uint32_t batch_count;
     struct token credits[MESSAGE_CREDIT_MAX]; /* to be said after WELCOME */

@@ -402,6 +402,8 @@ void world_commit(struct world *w)
     w->stage = WORLD_IDLE;
     world_trace(w, "committed");
     engine_committed(&w->engine);
+    for (size_t i = 0; i < w->job_count; i++)
+        oracle_committed(&w->oracles[i]);
 }
 
 void world_save_all(struct world *w)

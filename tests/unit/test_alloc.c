@@ -1,51 +1,18 @@
 /* test_alloc.c - memory runs out at every place where it can, one after the other.
  *
- * For each function that allocates, its 1st, 2nd, 3rd... allocation fails until one attempt gets
- * through. A failed attempt says -OHEM_NOMEM, keeps no block, and leaves what there was as it was;
- * the same object is then used for the next attempt.
+ * A failed attempt says -OHEM_NOMEM, keeps no block, and leaves what there was as it was. What a
+ * job is restored and saved with is in test_alloc_restore.c.
  */
 #include "../../client/kept.h"
 #include "../../daemon/engine/engine.h"
 #include "../../proto/codec.h"
 #include "../../proto/error.h"
 #include "../lib/alloc.h"
+#include "../lib/alloc_each.h"
 #include "../lib/test.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define ATTEMPTS_MAX 1000
-
-/* Something that allocates: 0 or a negative code, as the function that it calls. */
-typedef int attempt_fn(void *object);
-/* Undoes a successful attempt; also what is looked at after a failed one. */
-typedef void check_fn(void *object);
-
-/* @return how many allocations the attempt makes. `unchanged` may be NULL. */
-static size_t fail_each(attempt_fn *attempt, check_fn *unchanged, check_fn *undo, void *object)
-{
-    for (size_t nth = 1; nth < ATTEMPTS_MAX; nth++) {
-        size_t live = alloc_live();
-        int rc;
-
-        alloc_fail_at(nth);
-        rc = attempt(object);
-        if (!alloc_has_failed()) {
-            alloc_fail_at(0);
-            assert_int_equal(rc, 0);
-            undo(object);
-            assert_int_equal(alloc_live(), live);
-            return nth - 1;
-        }
-        alloc_fail_at(0);
-        assert_int_equal(rc, -OHEM_NOMEM);
-        assert_int_equal(alloc_live(), live);
-        if (unchanged != NULL)
-            unchanged(object);
-    }
-    fail_msg("more than %d allocations", ATTEMPTS_MAX);
-    return 0;
-}
 
 static void the_failing_allocator_fails_where_it_is_told(void **state)
 {
@@ -84,7 +51,7 @@ static void partition_init_survives(void **state)
     struct partition p;
 
     (void)state;
-    assert_true(fail_each(try_partition, NULL, undo_partition, &p) >= 2);
+    assert_true(alloc_fail_each(try_partition, NULL, undo_partition, &p) >= 2);
 }
 
 static int try_hardness(void *object)
@@ -102,7 +69,21 @@ static void hardness_init_survives(void **state)
     struct hardness h;
 
     (void)state;
-    assert_true(fail_each(try_hardness, NULL, undo_hardness, &h) >= 3);
+    assert_true(alloc_fail_each(try_hardness, NULL, undo_hardness, &h) >= 3);
+}
+
+/* So large that the system is asked for huge pages: not where there is nothing. */
+static int try_large_hardness(void *object)
+{
+    return hardness_init(object, 1u << 21, 0.5f);
+}
+
+static void large_hardness_init_survives(void **state)
+{
+    struct hardness h;
+
+    (void)state;
+    assert_true(alloc_fail_each(try_large_hardness, NULL, undo_hardness, &h) >= 3);
 }
 
 static int try_ordered_hardness(void *object)
@@ -115,7 +96,7 @@ static void ordered_hardness_init_survives(void **state)
     struct hardness h;
 
     (void)state;
-    assert_true(fail_each(try_ordered_hardness, NULL, undo_hardness, &h) >= 9);
+    assert_true(alloc_fail_each(try_ordered_hardness, NULL, undo_hardness, &h) >= 9);
 }
 
 static int try_growth(void *object)
@@ -149,7 +130,7 @@ static void hardness_grow_survives(void **state)
     assert_int_equal(try_ordered_hardness(&h), 0);
     for (uint32_t id = 0; id < 500; id++)
         hardness_report(&h, id, (float)id, 0);
-    assert_true(fail_each(try_growth, check_not_grown, check_scores, &h) >= 9);
+    assert_true(alloc_fail_each(try_growth, check_not_grown, check_scores, &h) >= 9);
     assert_int_equal(h.n, 100000);
     hardness_deinit(&h);
 }
@@ -169,7 +150,7 @@ static void coverage_init_survives(void **state)
     struct coverage c;
 
     (void)state;
-    assert_true(fail_each(try_coverage, NULL, undo_coverage, &c) >= 1);
+    assert_true(alloc_fail_each(try_coverage, NULL, undo_coverage, &c) >= 1);
 }
 
 static int try_coverage_growth(void *object)
@@ -207,9 +188,10 @@ static void coverage_grow_and_resume_survive(void **state)
 
     (void)state;
     assert_int_equal(try_coverage(&c), 0);
-    assert_true(fail_each(try_coverage_growth, check_coverage_as_it_was, forget_orders, &c) >= 1);
+    assert_true(alloc_fail_each(try_coverage_growth, check_coverage_as_it_was, forget_orders, &c) >=
+                1);
     assert_int_equal(c.joined_count, 1);
-    assert_true(fail_each(try_resume, NULL, forget_orders, &c) >= 1);
+    assert_true(alloc_fail_each(try_resume, NULL, forget_orders, &c) >= 1);
     coverage_deinit(&c);
 }
 
@@ -255,7 +237,7 @@ static void coverage_reserve_survives(void **state)
         r.slots[i] = coverage_take(&r.coverage);
     for (int i = 0; i < HELD; i++)
         coverage_return(&r.coverage, r.slots[i]);
-    assert_true(fail_each(try_reserve_coverage, check_returned, check_returned, &r) >= 1);
+    assert_true(alloc_fail_each(try_reserve_coverage, check_returned, check_returned, &r) >= 1);
     coverage_deinit(&r.coverage);
 }
 
@@ -276,7 +258,7 @@ static void sampler_init_survives(void **state)
     struct sampler s;
 
     (void)state;
-    assert_true(fail_each(try_sampler, NULL, undo_sampler, &s) >= 1);
+    assert_true(alloc_fail_each(try_sampler, NULL, undo_sampler, &s) >= 1);
 }
 
 static int try_map(void *object)
@@ -294,7 +276,7 @@ static void map_init_survives(void **state)
     struct map m;
 
     (void)state;
-    assert_true(fail_each(try_map, NULL, undo_map, &m) >= 1);
+    assert_true(alloc_fail_each(try_map, NULL, undo_map, &m) >= 1);
 }
 
 static int try_reserve_map(void *object)
@@ -320,7 +302,7 @@ static void map_reserve_survives(void **state)
     assert_int_equal(map_init(&m, 100), 0);
     for (uint64_t key = 0; key < 100; key++)
         map_put(&m, key, &m);
-    assert_true(fail_each(try_reserve_map, check_map, check_map, &m) >= 1);
+    assert_true(alloc_fail_each(try_reserve_map, check_map, check_map, &m) >= 1);
     map_deinit(&m);
 }
 
@@ -339,7 +321,7 @@ static void lease_table_init_survives(void **state)
     struct lease_table t;
 
     (void)state;
-    assert_true(fail_each(try_lease_table, NULL, undo_lease_table, &t) >= 1);
+    assert_true(alloc_fail_each(try_lease_table, NULL, undo_lease_table, &t) >= 1);
 }
 
 /* A table and a lease that stands in it. */
@@ -373,7 +355,7 @@ static void lease_table_reserve_survives(void **state)
     assert_int_equal(lease_table_reserve(&g.table, 1), 0);
     assert_int_equal(lease_init(&g.lease, NULL, 4), 0);
     lease_grant(&g.table, &g.lease, (struct token){.step = 7}, 5);
-    assert_true(fail_each(try_reserve_table, check_granted, check_granted, &g) >= 1);
+    assert_true(alloc_fail_each(try_reserve_table, check_granted, check_granted, &g) >= 1);
     lease_release(&g.table, &g.lease);
     lease_deinit(&g.lease);
     lease_table_deinit(&g.table);
@@ -394,7 +376,7 @@ static void lease_init_survives(void **state)
     struct lease l;
 
     (void)state;
-    assert_true(fail_each(try_lease, NULL, undo_lease, &l) >= 1);
+    assert_true(alloc_fail_each(try_lease, NULL, undo_lease, &l) >= 1);
 }
 
 /* ---- jobs and the engine -----------------------------------------------------------------------
@@ -453,7 +435,7 @@ static void job_new_survives(void **state)
     struct made m = {0};
 
     (void)state;
-    assert_true(fail_each(try_job, check_no_job, undo_job, &m) >= 5);
+    assert_true(alloc_fail_each(try_job, check_no_job, undo_job, &m) >= 5);
 }
 
 static int try_join(void *object)
@@ -498,7 +480,7 @@ static void job_join_survives(void **state)
     (void)state;
     assert_int_equal(job_new(&job_settings, &m.job, NULL), 0);
     /* a table, a session, its slots, and the arrays of each */
-    assert_true(fail_each(try_join, check_no_session, use_and_leave, &m) >= 5);
+    assert_true(alloc_fail_each(try_join, check_no_session, use_and_leave, &m) >= 5);
     job_free(m.job);
 }
 
@@ -529,7 +511,7 @@ static void engine_init_survives(void **state)
     struct engine e;
 
     (void)state;
-    assert_true(fail_each(try_engine, NULL, undo_engine, &e) >= 1);
+    assert_true(alloc_fail_each(try_engine, NULL, undo_engine, &e) >= 1);
 }
 
 static int try_add_job(void *object)
@@ -559,7 +541,7 @@ static void engine_add_job_survives(void **state)
 
     (void)state;
     assert_int_equal(try_engine(&e), 0);
-    assert_true(fail_each(try_add_job, check_not_added, check_added, &e) >= 5);
+    assert_true(alloc_fail_each(try_add_job, check_not_added, check_added, &e) >= 5);
     engine_deinit(&e);
 }
 
@@ -583,7 +565,7 @@ static void codec_new_survives(void **state)
     struct made m = {0};
 
     (void)state;
-    assert_true(fail_each(try_codec, NULL, undo_codec, &m) >= 1);
+    assert_true(alloc_fail_each(try_codec, NULL, undo_codec, &m) >= 1);
 }
 
 static int try_kept(void *object)
@@ -609,7 +591,7 @@ static void kept_add_survives(void **state)
 
     (void)state;
     kept_init(&k, 1000);
-    assert_true(fail_each(try_kept, look_at_kept, undo_kept, &k) >= 2);
+    assert_true(alloc_fail_each(try_kept, look_at_kept, undo_kept, &k) >= 2);
 }
 
 static void freeing_nothing_is_allowed(void **state)
@@ -621,11 +603,11 @@ static void freeing_nothing_is_allowed(void **state)
 }
 
 TEST_MAIN(TEST(the_failing_allocator_fails_where_it_is_told), TEST(partition_init_survives),
-          TEST(hardness_init_survives), TEST(ordered_hardness_init_survives),
-          TEST(hardness_grow_survives), TEST(coverage_init_survives),
-          TEST(coverage_grow_and_resume_survive), TEST(coverage_reserve_survives),
-          TEST(sampler_init_survives), TEST(map_init_survives), TEST(map_reserve_survives),
-          TEST(lease_table_init_survives), TEST(lease_table_reserve_survives),
-          TEST(lease_init_survives), TEST(job_new_survives), TEST(job_join_survives),
-          TEST(engine_init_survives), TEST(engine_add_job_survives), TEST(codec_new_survives),
-          TEST(kept_add_survives), TEST(freeing_nothing_is_allowed))
+          TEST(hardness_init_survives), TEST(large_hardness_init_survives),
+          TEST(ordered_hardness_init_survives), TEST(hardness_grow_survives),
+          TEST(coverage_init_survives), TEST(coverage_grow_and_resume_survive),
+          TEST(coverage_reserve_survives), TEST(sampler_init_survives), TEST(map_init_survives),
+          TEST(map_reserve_survives), TEST(lease_table_init_survives),
+          TEST(lease_table_reserve_survives), TEST(lease_init_survives), TEST(job_new_survives),
+          TEST(job_join_survives), TEST(engine_init_survives), TEST(engine_add_job_survives),
+          TEST(codec_new_survives), TEST(kept_add_survives), TEST(freeing_nothing_is_allowed))

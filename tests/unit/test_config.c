@@ -459,6 +459,37 @@ static void a_socket_path_over_107_bytes_is_refused_with_both_numbers(void **sta
     config_deinit(&config);
 }
 
+static void the_control_socket_lies_beside_the_status_socket(void **state)
+{
+    (void)state;
+    assert_read("[daemon]\nstatus_socket = /r/status.sock\n" DATASET);
+    assert_string_equal(config.control_socket, "/r/control.sock");
+    config_deinit(&config);
+    assert_read("[daemon]\nstatus_socket = /r/s.sock\n" DATASET);
+    assert_string_equal(config.control_socket, "/r/s.sock.control");
+    config_deinit(&config);
+    assert_read("[daemon]\ncontrol_socket = /r/c\ncontrol_mode = 0660\n" DATASET);
+    assert_string_equal(config.control_socket, "/r/c");
+    assert_int_equal(config.control_mode, 0660);
+    config_deinit(&config);
+}
+
+static void scores_are_taken_over_from_a_job_of_the_same_data_set(void **state)
+{
+    (void)state;
+    assert_read(DATASET "[job a]\n[job b]\nwarm_start = a\nwarm_factor = 0.25\n");
+    assert_string_equal(config.jobs[1].settings.warm_start, "a");
+    assert_true(config.jobs[1].settings.warm_factor == 0.25);
+    config_deinit(&config);
+    assert_refused(DATASET "[job a]\n[job b]\nwarm_start = c\n",
+                   "[job b] warm_start = c: there is no such [job]");
+    assert_refused(DATASET "[job a]\nwarm_start = a\n",
+                   "[job a] warm_start = a: that is the job itself");
+    assert_refused(DATASET "[dataset e]\npath = /e\n[job a]\ndataset = e\n"
+                           "[job b]\ndataset = d\nwarm_start = a\n",
+                   "[job b] warm_start = a: that job trains on another data set");
+}
+
 static void sections_that_do_not_fit_together_are_refused(void **state)
 {
     (void)state;
@@ -651,6 +682,8 @@ TEST_MAIN(TEST(every_setting_reaches_its_field),
           TEST(a_long_line_is_refused_and_not_cut), TEST(a_zero_byte_is_refused),
           TEST(a_file_that_cannot_be_read_is_named), TEST(tcp_needs_the_operators_word),
           TEST(a_socket_path_over_107_bytes_is_refused_with_both_numbers),
+          TEST(the_control_socket_lies_beside_the_status_socket),
+          TEST(scores_are_taken_over_from_a_job_of_the_same_data_set),
           TEST(sections_that_do_not_fit_together_are_refused),
           TEST(strict_order_takes_no_setting_that_a_clock_decides),
           TEST(there_may_be_64_jobs_and_no_more),

@@ -23,7 +23,7 @@
 
 static struct engine engine; /* only its address is used */
 static uint64_t made, captured, durable, restored;
-static int restored_rows, captures, commits, end_calls, restore_rc;
+static int restored_rows, captures, commits, end_calls, restore_rc, warm_captures;
 
 int engine_restore_row(struct engine *e, const struct rows_key *key, const void *value, size_t size,
                        struct reason *why)
@@ -50,6 +50,12 @@ bool engine_unsaved(const struct engine *e)
 {
     (void)e;
     return made > captured;
+}
+
+bool engine_warming(const struct engine *e)
+{
+    (void)e;
+    return captures < warm_captures;
 }
 
 int engine_capture(struct engine *e, struct rows *out)
@@ -148,6 +154,19 @@ static void what_the_engine_reserves_is_on_disk_before_the_start_ends(void **sta
     assert_int_equal(end_calls, 1);
     assert_int_equal(commits, 1);
     assert_int_equal(status_of(&l).state->commits, 1);
+    end(&l);
+}
+
+static void what_takes_several_captures_is_on_disk_before_the_start_ends(void **state)
+{
+    struct life l = {.until = 0};
+
+    (void)state;
+    warm_captures = 5;
+    begin(&l);
+    assert_int_equal(captures, 5);
+    assert_int_equal(commits, 5);
+    warm_captures = 0;
     end(&l);
 }
 
@@ -356,6 +375,7 @@ static void a_disk_that_stays_full_is_an_error_at_the_end(void **state)
 }
 
 TEST_MAIN(TEST(what_the_engine_reserves_is_on_disk_before_the_start_ends),
+          TEST(what_takes_several_captures_is_on_disk_before_the_start_ends),
           TEST(a_change_is_committed_after_commit_ms_and_once),
           TEST(changes_during_a_commit_come_with_the_next), TEST(the_rest_is_written_at_the_end),
           TEST(a_fresh_start_restores_nothing),

@@ -81,6 +81,26 @@ static void durable_ones_go_unless_their_answer_is_awaited(void **state)
     kept_deinit(&k);
 }
 
+static void one_that_was_not_taken_yet_is_not_durable_whatever_is_said(void **state)
+{
+    struct kept k;
+
+    (void)state;
+    kept_init(&k, BYTES_MAX);
+    add(&k, 1)->answered = true;
+    add(&k, 2)->early = true;
+    kept_find(&k, 2)->released = true;
+    add(&k, 3)->answered = true;
+    kept_take_durable(&k, 3);
+    assert_seqs(&k, " 2");
+    assert_int_equal(kept_first_unsafe(&k, 3, 3)->seq, 2);
+    kept_find(&k, 2)->early = false;
+    assert_null(kept_first_unsafe(&k, 3, 3));
+    kept_take_durable(&k, 3);
+    assert_seqs(&k, "");
+    kept_deinit(&k);
+}
+
 static void only_released_ones_are_named(void **state)
 {
     struct kept k;
@@ -220,7 +240,9 @@ static void at_random_it_agrees_with_a_table(void **state)
 }
 
 TEST_MAIN(TEST(they_stand_in_the_order_of_seq_and_are_found),
-          TEST(durable_ones_go_unless_their_answer_is_awaited), TEST(only_released_ones_are_named),
+          TEST(durable_ones_go_unless_their_answer_is_awaited),
+          TEST(one_that_was_not_taken_yet_is_not_durable_whatever_is_said),
+          TEST(only_released_ones_are_named),
           TEST(what_is_put_off_is_found_and_forgotten_with_the_report),
           TEST(bytes_and_count_are_bounded_but_one_always_fits),
           TEST(memory_is_used_again_and_of_another_size_made_anew),

@@ -1,4 +1,5 @@
 /* test_status_json.c - the status socket's bodies on a job that has no socket. */
+#include "../../daemon/json_text.h"
 #include "../../daemon/status_json.h"
 
 #include "../../proto/error.h"
@@ -250,7 +251,7 @@ static void text_of_others_is_made_printable(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        json_t *value = status_json_text(cases[i].given);
+        json_t *value = json_text(cases[i].given);
 
         assert_string_equal(cases[i].expected, json_string_value(value));
         json_decref(value);

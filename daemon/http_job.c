@@ -1,0 +1,37 @@
+/* http_job.c - the job that a path names; see http_job.h. */
+#include "http_job.h"
+
+#include <string.h>
+
+/* Name what was asked for and what there is, as far as a line holds it. */
+static void explain(struct http_request *r, const struct engine *e)
+{
+    char names[REASON_BYTES_MAX - 160] = "";
+    size_t used = 0;
+    const struct job *j;
+
+    TAILQ_FOREACH (j, &e->jobs, of_engine) {
+        int wrote = snprintf(names + used, sizeof names - used, "%s'%s'", used > 0 ? ", " : "",
+                             j->settings.name);
+
+        if (wrote < 0 || (size_t)wrote >= sizeof names - used)
+            break;
+        used += (size_t)wrote;
+    }
+    reason_set(&r->why, "no job '%.*s'; there is %s", HTTP_SLICE_ARGS(r->arguments[0]), names);
+}
+
+struct job *http_find_job(struct http_request *r, const struct engine *e)
+{
+    struct http_slice asked = r->arguments[0];
+    char name[MESSAGE_NAME_BYTES_MAX + 1] = "";
+    struct job *j = NULL;
+
+    if (asked.size <= MESSAGE_NAME_BYTES_MAX) {
+        memcpy(name, asked.text, asked.size);
+        j = engine_find_job(e, name);
+    }
+    if (j == NULL)
+        explain(r, e);
+    return j;
+}
