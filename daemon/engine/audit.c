@@ -241,8 +241,8 @@ static uint32_t rank_of(const float *losses, uint32_t count, uint32_t place)
     if (!isfinite(losses[place]))
         return 0;
     for (uint32_t i = 0; i < count; i++)
-        rank += isfinite(losses[i]) && (losses[i] > losses[place] ||
-                                        (i < place && losses[i] >= losses[place]));
+        rank += isfinite(losses[i]) &&
+                (losses[i] > losses[place] || (i < place && losses[i] >= losses[place]));
     return rank;
 }
 

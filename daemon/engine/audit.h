@@ -14,8 +14,8 @@
 #include "selection.h"
 
 #define AUDIT_SEGMENT_BYTES (65536u - 64u) /* a row of entries, if not a single one is larger */
-#define AUDIT_UNSAVED_MAX   (64u << 20) /* bytes; then nothing is drawn until a commit is done */
-#define AUDIT_CUT_BYTES_MAX (256u << 20) /* of old rows that a capture removes */
+#define AUDIT_UNSAVED_MAX   (64u << 20)    /* bytes; then nothing is drawn until a commit is done */
+#define AUDIT_CUT_BYTES_MAX (256u << 20)   /* of old rows that a capture removes */
 
 struct audit {
     bool on;

@@ -214,6 +214,8 @@ int job_join(struct job *j, const struct message_hello *hello, uint64_t peer, ui
     j->slot_count += wishes.credit;
     j->session_count++;
     s->dirty = j->saved.dirty = true;
+    if (number > j->saved.session_last)
+        j->saved.session_last = number;
     j->metrics.sessions_opened++;
     TAILQ_INSERT_TAIL(&j->sessions, s, of_job);
     *out = s;

@@ -67,6 +67,7 @@ struct job_saved {
     uint64_t pool_first, pool_end; /* coverage that came back, by its number, has rows from .. to */
     uint64_t pool_restored;        /* of these, came back from their rows */
     struct rows_gone sessions;     /* that left, and had rows */
+    uint64_t session_last;         /* the highest number of its sessions, those that left too */
     uint64_t life;                 /* how often it was begun anew: tokens of before are void */
     bool clears;                   /* what its number has on disk is of another life */
     bool warming;                  /* scores that it took over are on their way to disk */

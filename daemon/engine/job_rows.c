@@ -25,7 +25,7 @@ struct job_row {
     uint64_t step_limit, lsn, applied, carry;
     uint64_t epoch, position, closed_count, open_count;
     uint64_t pool_first, pool_count;
-    uint64_t audit_begin, audit_end;
+    uint64_t audit_begin, audit_end, session_last;
     struct coverage_joined joined[COVERAGE_JOINED_MAX];
     struct coverage_report reports[COVERAGE_REPORTS_MAX];
     struct metrics_job metrics;
@@ -107,6 +107,7 @@ static void capture_job(struct job *j, struct rows *out)
                             .pool_count = c->pool_count,
                             .audit_begin = j->audit.begin,
                             .audit_end = j->audit.end,
+                            .session_last = j->saved.session_last,
                             .metrics = j->metrics};
     memcpy(row->name, j->settings.name, sizeof j->settings.name);
     memcpy(row->joined, c->joined, c->joined_count * sizeof *c->joined);
@@ -301,6 +302,7 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
     j->saved.pool_end = row->pool_first + row->pool_count;
     j->audit.begin = row->audit_begin;
     j->audit.end = row->audit_end;
+    j->saved.session_last = row->session_last;
     j->saved.restored = true;
     return 0;
 }
