@@ -173,10 +173,11 @@ static void check_report(const struct scribe *s, const struct oracle_batch *b,
     CHECK(e != NULL && e->step == b->token.step && e->place == place && e->count == b->count,
           "the audit lacks the report of step %" PRIu64 ", place %" PRIu32, b->token.step, place);
     CHECK(e->session < SCRIBE_SESSIONS_MAX && s->owners[e->session] == b->owner + 1,
-          "the report of step %" PRIu64 " is said to be of session %" PRIu64 " owner %d not %d", b->token.step,
-          e->session, (int)s->owners[e->session] - 1, (int)b->owner);
-    CHECK(e->lsn == lsn, "the report of step %" PRIu64 " is said to be number %" PRIu64
-          ", it is %" PRIu64, b->token.step, e->lsn, lsn);
+          "the report of step %" PRIu64 " is said to be of session %" PRIu64 " owner %d not %d",
+          b->token.step, e->session, (int)s->owners[e->session] - 1, (int)b->owner);
+    CHECK(e->lsn == lsn,
+          "the report of step %" PRIu64 " is said to be number %" PRIu64 ", it is %" PRIu64,
+          b->token.step, e->lsn, lsn);
     CHECK(e->late == m->late && same_bits(e->loss, b->losses[place]),
           "the report of step %" PRIu64 " is told wrong", b->token.step);
 }

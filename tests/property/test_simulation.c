@@ -84,6 +84,7 @@ static void choose_job(struct schedule *c, size_t number, bool strict)
     j->staleness = strict ? j->credit + (uint32_t)world_roll(w, 12) : 0;
     j->sampler.rho = 1.0 / (double)(1 + world_roll(w, 4));
     j->sampler.unique = world_chance(w, 500);
+    j->sampler.beta = 0.5; /* or all weights are alike */
     j->sampler.weight = (enum sampler_weight)world_roll(w, 3);
 }
 
