@@ -385,8 +385,8 @@ static void what_cannot_be_kept_does_not_happen(void **state)
     assert_int_equal(journal_reserve(&r->job->journal, K), 0);
     alloc_fail_at(1);
     m = trainer_loss_message(t, &t->held[0]);
-    assert_int_equal(
-        job_report(r->job, TAILQ_FIRST(&r->job->sessions), &m.loss, &outcome, &why), -OHEM_NOMEM);
+    assert_int_equal(job_report(r->job, TAILQ_FIRST(&r->job->sessions), &m.loss, &outcome, &why),
+                     -OHEM_NOMEM);
     assert_true(alloc_has_failed());
     assert_int_equal(r->job->lsn, 0);
     assert_int_equal(r->job->audit.size, size);
