@@ -269,8 +269,8 @@ static int count_cb(void *ctx, const struct rows_key *key, const void *value, si
     return 0;
 }
 
-/* A leaf of LMDB's: its first key is one of the audit. (Of the header, the flags stand at 10 and the
- * place of the first node at 16; in a node the key's size stands at 6, then the key.) */
+/* A leaf of LMDB's: its first key is one of the audit. (Of the header, the flags stand at 10 and
+ * the place of the first node at 16; in a node the key's size stands at 6, then the key.) */
 static bool is_of_audit(const unsigned char *page)
 {
     uint16_t flags, node, size;
