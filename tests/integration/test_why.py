@@ -129,6 +129,18 @@ def a_long_story_comes_in_parts_and_a_start_does_not_read_it():
 
 
 @case
+def a_reset_begins_the_audit_anew():
+    with audited() as daemon:
+        for loss in (1.0, 2.0):
+            with Trainer(daemon, batch_size=K) as trainer:
+                events = train(trainer, 8, lambda i, loss=loss: loss + i)
+                wait_for(lambda e=events: agrees(why(daemon, 39)["events"], e[39]), "it is committed")
+            assert http_request(f"{daemon.directory}/control.sock", "/v1/jobs/default/reset",
+                                "POST")[0] == 200
+            wait_for(lambda: why(daemon, 39)["events"] == [], "the reset is committed")
+
+
+@case
 def without_an_audit_it_says_what_to_set():
     make_dataset("data", [b"x"] * 4)
     for arguments in ((), ("--state", "state")):
