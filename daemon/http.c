@@ -28,6 +28,8 @@ struct http_later {
     TAILQ_ENTRY(http_later) of_http;
 };
 
+TAILQ_HEAD(http_later_list, http_later);
+
 struct http {
     const struct http_table *table;
     void *ctx;
@@ -35,7 +37,7 @@ struct http {
     struct MHD_Daemon *daemon;
     uv_poll_t poll;
     uv_timer_t timer;
-    TAILQ_HEAD(, http_later) later; /* those whose connections are not over */
+    struct http_later_list later; /* those whose connections are not over */
 };
 
 /* ---- for the answers ----------------------------------------------------------------------------

@@ -291,12 +291,14 @@ json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_m
 {
     json_t *report =
         json_pack("{s:o, s:o}", "all", json_stats(&j->last_all), "kept", json_stats(&j->last_kept));
-    json_t *rest = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings", json_settings(&j->settings),
-        "age_sent", json_ages(&j->sent_ages), "age_reported", json_ages(&j->reported_ages),
-        "leases", json_leases(&j->leases), "counters", json_job_counters(&j->metrics),
-        "last_report", report, "epochs", json_epochs(&j->coverage), "session_count",
-        count(j->session_count), "sessions", json_sessions(j, now_ms));
+    json_t *rest =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings",
+                  json_settings(&j->settings), "age_sent", json_ages(&j->sent_ages), "age_reported",
+                  json_ages(&j->reported_ages), "leases", json_leases(&j->leases), "counters",
+                  json_job_counters(&j->metrics), "audit_bytes",
+                  j->audit.on ? count(j->audit.end - j->audit.begin) : json_null(), "last_report",
+                  report, "epochs", json_epochs(&j->coverage), "session_count",
+                  count(j->session_count), "sessions", json_sessions(j, now_ms));
     json_t *progress = json_progress(j);
     json_t *job =
         json_pack("{s:o, s:o, s:o}", "name", json_text(j->settings.name), "dataset",

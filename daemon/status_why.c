@@ -20,9 +20,9 @@ struct why {
     TAILQ_ENTRY(why) of_list;
 };
 
+/* It is in no list any more. */
 static void why_free(struct why *y)
 {
-    TAILQ_REMOVE(y->list, y, of_list);
     json_decref(y->body);
     free(y->text);
     free(y);
@@ -32,8 +32,10 @@ void why_free_all(struct why_list *list)
 {
     struct why *y;
 
-    while ((y = TAILQ_FIRST(list)) != NULL)
+    while ((y = TAILQ_FIRST(list)) != NULL) {
+        TAILQ_REMOVE(list, y, of_list);
         why_free(y);
+    }
 }
 
 /* ---- on the state's thread ---------------------------------------------------------------------
@@ -92,18 +94,16 @@ static void done_cb(struct state_reading *r)
 
     http_answer(y->later, y->code, y->text, y->size);
     y->text = NULL;
+    TAILQ_REMOVE(y->list, y, of_list);
     why_free(y);
 }
 
-static struct why *why_new(struct why_list *list, struct server *server, const struct job *j,
-                           uint32_t id)
+static struct why *why_new(struct server *server, const struct job *j, uint32_t id)
 {
     struct why *y = calloc(1, sizeof *y);
 
     if (y == NULL)
         return NULL;
-    y->list = list;
-    TAILQ_INSERT_TAIL(list, y, of_list);
     y->id = id;
     y->code = MHD_HTTP_OK;
     y->events = json_array();
@@ -117,7 +117,7 @@ static struct why *why_new(struct why_list *list, struct server *server, const s
 json_t *why_answer(struct why_list *list, struct http_request *r, struct server *server,
                    const struct job *j, uint32_t id, uint64_t from)
 {
-    struct why *y = why_new(list, server, j, id);
+    struct why *y = why_new(server, j, id);
 
     if (y == NULL)
         return NULL;
@@ -133,9 +133,12 @@ json_t *why_answer(struct why_list *list, struct http_request *r, struct server 
         return http_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE);
     }
     y->later = http_put_off(r);
-    if (y->later == NULL)
+    if (y->later == NULL) {
         why_free(y);
-    else
-        server_read(server, &y->reading);
+        return NULL;
+    }
+    y->list = list;
+    TAILQ_INSERT_TAIL(list, y, of_list);
+    server_read(server, &y->reading);
     return NULL;
 }

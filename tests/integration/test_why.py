@@ -118,6 +118,7 @@ def a_long_story_comes_in_parts_and_a_start_does_not_read_it():
             events = train(trainer, steps, float)[0]
             wait_for(lambda: agrees(why(daemon, 0)["events"], events), "all is committed")
         first = daemon.get("/v1/jobs/default/instances/0/why")
+        assert daemon.get("/v1/jobs/default")["audit_bytes"] >= 152 * steps
         assert 2000 <= len(first["events"]) < 2 * steps and first["next"] > 100_000
         rest = daemon.get(f"/v1/jobs/default/instances/0/why?from={first['next']}")["events"]
         assert rest == why(daemon, 0)["events"][len(first["events"]):][:len(rest)] != []
@@ -148,6 +149,7 @@ def without_an_audit_it_says_what_to_set():
             code, _, body = http_request(daemon.status, "/v1/jobs/default/instances/0/why")
             assert code == 409 and "set audit = yes" in json.loads(body)["error"], body
             assert "set audit = yes" in ohemctl(daemon, "why", "0", code=1)[1]
+            assert daemon.get("/v1/jobs/default")["audit_bytes"] is None
 
 
 @case

@@ -139,7 +139,11 @@ static const struct audit_event *next_event(const struct story *t, enum audit_ki
 
 static bool same_bits(float a, float b)
 {
-    return memcmp(&a, &b, sizeof a) == 0;
+    uint32_t x, y;
+
+    memcpy(&x, &a, sizeof x);
+    memcpy(&y, &b, sizeof y);
+    return x == y;
 }
 
 static void check_draw(const struct scribe_draw *d, uint32_t place, const struct audit_event *e)
