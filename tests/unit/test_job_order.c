@@ -106,5 +106,5 @@ static void without_a_disk_nothing_is_waited_for(void **state)
 }
 
 TEST_MAIN(TEST(behind_a_release_nothing_is_drawn_before_it_is_on_disk),
-          TEST(a_commit_that_began_before_the_release_is_not_enough), TEST(a_report_is_not_waited_for),
-          TEST(without_a_disk_nothing_is_waited_for))
+          TEST(a_commit_that_began_before_the_release_is_not_enough),
+          TEST(a_report_is_not_waited_for), TEST(without_a_disk_nothing_is_waited_for))
