@@ -162,8 +162,8 @@ $(O)/powercut.so: tests/lib/powercut.c tests/lib/powercut.h
 # The failing allocator of tests/lib/alloc.c, for the programs that use it
 ALLOC_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
                  -Wl,--wrap=posix_memalign,--wrap=strdup,--wrap=free
-$(O)/tests/unit/test_alloc $(O)/tests/unit/test_alloc_restore $(O)/tests/unit/test_state \
-  $(O)/tests/integration/test_steady: TEST_LDFLAGS = $(ALLOC_LDFLAGS)
+$(O)/tests/unit/test_alloc $(O)/tests/unit/test_alloc_restore $(O)/tests/unit/test_audit \
+  $(O)/tests/unit/test_state $(O)/tests/integration/test_steady: TEST_LDFLAGS = $(ALLOC_LDFLAGS)
 # the faults of test_attribution.c sit between the engine's parts
 $(O)/tests/property/test_attribution: TEST_LDFLAGS = -Wl,--wrap=hardness_report
 

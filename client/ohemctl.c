@@ -36,6 +36,7 @@ static const char help[] =
     "  hist         how hard the instances of a job are, as a histogram\n"
     "  top [-n N]   the N hardest instances (1..1000, 10)\n"
     "  show ID      one instance\n"
+    "  why ID       each draw and each report of an instance, of a job with audit = yes\n"
     "  reset JOB    begin a job anew: no scores, the first step, the first epoch; its trainers go "
     "on\n"
     "\n"
@@ -236,10 +237,98 @@ static enum ctl_exit run_reset(const struct ctl *c, struct reason *why)
     return CTL_OK;
 }
 
+/* ---- why: in parts ------------------------------------------------------------------------------
+ */
+
+/* Take what a part tells into the story. @return whether there was memory */
+static bool join_part(json_t *story, const json_t *part)
+{
+    json_t *damaged = json_object_get(story, "damaged_rows");
+    json_int_t more = json_integer_value(json_object_get(part, "damaged_rows"));
+
+    return json_integer_set(damaged, json_integer_value(damaged) + more) == 0 &&
+           json_object_set(story, "next", json_object_get(part, "next")) == 0 &&
+           json_array_extend(json_object_get(story, "events"), json_object_get(part, "events")) ==
+               0;
+}
+
+static enum ctl_exit get_part(const struct ctl *c, const char *id, json_int_t from, json_t **out,
+                              struct reason *why)
+{
+    char rest[PATH_BYTES_MAX];
+    int size =
+        snprintf(rest, sizeof rest, "/instances/%s/why?from=%" JSON_INTEGER_FORMAT, id, from);
+
+    if (size < 0 || (size_t)size >= sizeof rest) {
+        reason_set(why, "the number is too long");
+        return CTL_USAGE;
+    }
+    return get_of_job(c, rest, out, why);
+}
+
+/* Add the part that the story says is next. */
+static enum ctl_exit get_next(const struct ctl *c, const char *id, json_t *story,
+                              struct reason *why)
+{
+    json_t *part;
+    enum ctl_exit result =
+        get_part(c, id, json_integer_value(json_object_get(story, "next")), &part, why);
+
+    if (result != CTL_OK)
+        return result;
+    if (!join_part(story, part)) {
+        reason_set(why, "out of memory");
+        result = CTL_FAILED;
+    }
+    json_decref(part);
+    return result;
+}
+
+/* From the first part to the one that has no `next`. */
+static enum ctl_exit get_story(const struct ctl *c, const char *id, json_t **out,
+                               struct reason *why)
+{
+    json_t *story;
+    enum ctl_exit result = get_part(c, id, 0, &story, why);
+
+    if (result != CTL_OK)
+        return result;
+    while (result == CTL_OK && json_is_integer(json_object_get(story, "next")))
+        result = get_next(c, id, story, why);
+    if (result == CTL_OK)
+        *out = story;
+    else
+        json_decref(story);
+    return result;
+}
+
+static enum ctl_exit run_why(const struct ctl *c, struct reason *why)
+{
+    char *id = ctl_path_escape(c->argument);
+    json_t *story = NULL;
+    enum ctl_exit result;
+
+    if (id == NULL) {
+        reason_set(why, "out of memory");
+        return CTL_FAILED;
+    }
+    result = get_story(c, id, &story, why);
+    free(id);
+    if (result != CTL_OK)
+        return result;
+    if (c->json)
+        print_json(story);
+    else
+        view_why(story);
+    json_decref(story);
+    return CTL_OK;
+}
+
 static const struct command commands[] = {
     {"status", NULL, run_status, false, false}, {"jobs", NULL, run_jobs, true, false},
     {"hist", NULL, run_hist, true, false},      {"top", NULL, run_top, true, true},
     {"show", "ID", run_show, true, false},      {"reset", "JOB", run_reset, false, false},
+    {"why", "ID", run_why, true, false},
 };
 
 /* ---- the command line ---------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /* ohemctl.h - the parts of ohemctl: fetch (ohemctl_http.c), print (ohemctl_text.c), and one view
- * per command (ohemctl_views.c, ohemctl_hist.c).
+ * per command (ohemctl_views.c, ohemctl_hist.c, ohemctl_why.c).
  *
  * ohemctl is thin: it asks the daemon's status socket, and lays out what comes. It trusts none of
  * the strings in there: keys and agents were chosen by others and are escaped before they are
@@ -83,5 +83,10 @@ void view_jobs(const json_t *jobs);
 void view_top(const json_t *instances);
 void view_show(const json_t *instance);
 void view_reset(const json_t *done);
+
+/* ---- ohemctl_why.c ---- */
+
+/** @param story  of all parts together: "events", and how many "damaged_rows" */
+void view_why(const json_t *story);
 
 #endif

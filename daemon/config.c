@@ -402,6 +402,39 @@ static int check_order(struct config_job *job, struct reason *why)
     return 0;
 }
 
+/* Together they have to leave room in the state for what must not be lost: LMDB's pages may take
+ * twice the bytes of small rows, and as much again stays free while the oldest are removed. */
+#define AUDIT_STATE_SHARE 4
+
+static int check_audit(const struct config *c, struct reason *why)
+{
+    uint64_t room = c->state_bytes_max / AUDIT_STATE_SHARE;
+
+    for (size_t i = 0; i < c->job_count; i++) {
+        const struct job_settings *s = &c->jobs[i].settings;
+
+        if (!s->audit)
+            continue;
+        if (c->state[0] == '\0') {
+            reason_set(why,
+                       "[job %s] audit = yes: needs a state directory ([daemon] state, --state, "
+                       "or $STATE_DIRECTORY)",
+                       s->name);
+            return -OHEM_CONFIG;
+        }
+        if (s->audit_bytes_max > room) {
+            reason_set(why,
+                       "[job %s] audit_bytes_max = %" PRIu64
+                       ": all of them together must be at most a quarter of state_bytes_max = "
+                       "%" PRIu64,
+                       s->name, s->audit_bytes_max, c->state_bytes_max);
+            return -OHEM_CONFIG;
+        }
+        room -= s->audit_bytes_max;
+    }
+    return 0;
+}
+
 int config_check(struct config *c, struct reason *why)
 {
     int rc = check_sockets(c, why);
@@ -419,7 +452,7 @@ int config_check(struct config *c, struct reason *why)
     }
     for (size_t i = 0; rc == 0 && i < c->job_count; i++)
         rc = check_warm_start(c, &c->jobs[i], why);
-    return rc;
+    return rc == 0 ? check_audit(c, why) : rc;
 }
 
 /* ---- printing ---- */

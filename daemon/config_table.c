@@ -35,6 +35,7 @@ const struct config_job config_job_defaults = {
             .credit = 4,
             .lease_ms = 120000,
             .late_ms = 600000,
+            .audit_bytes_max = UINT64_C(1) << 32,
             .warm_factor = 0.5,
         },
 };
@@ -156,6 +157,10 @@ const struct config_setting config_settings[] = {
      .meaning = "after the warm-up the bias rises over so long"},
     {JOB("anneal_out", settings.sampler.anneal_out), REAL(0, EPOCHS_MAX), .unit = "epochs",
      .meaning = "before the end of `epochs` the bias falls over so long"},
+    {JOB("audit", settings.audit), .type = CONFIG_BOOL,
+     .meaning = "keep each draw and report for `ohemctl why`; needs a state directory"},
+    {JOB("audit_bytes_max", settings.audit_bytes_max), WHOLE(U64, 1 << 20, UINT64_C(1) << 44),
+     .unit = "bytes", .meaning = "then the oldest of it goes"},
     {JOB("batch_size", settings.batch_size), WHOLE(U32, 1, MESSAGE_BATCH_SIZE_MAX),
      .unit = "instances", .meaning = "K, for trainers that ask for none"},
     {JOB("beta", settings.sampler.beta), REAL(0, 1),

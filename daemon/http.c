@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define HTTP_CONNECTIONS_MAX 32u
 #define HTTP_CONNECTION_BYTES_MAX \
@@ -17,6 +18,18 @@
 #define HTTP_CONNECTION_SECONDS_MAX 10u /* without a byte */
 #define HTTP_JSON_FLAGS             (JSON_COMPACT | JSON_REAL_PRECISION(9)) /* 9: a float's worth */
 
+struct http_later {
+    struct http *http;
+    struct MHD_Connection *connection;
+    bool ready;
+    unsigned code;
+    char *body;
+    size_t size;
+    TAILQ_ENTRY(http_later) of_http;
+};
+
+TAILQ_HEAD(http_later_list, http_later);
+
 struct http {
     const struct http_table *table;
     void *ctx;
@@ -24,6 +37,7 @@ struct http {
     struct MHD_Daemon *daemon;
     uv_poll_t poll;
     uv_timer_t timer;
+    struct http_later_list later; /* those whose connections are not over */
 };
 
 /* ---- for the answers ----------------------------------------------------------------------------
@@ -124,8 +138,7 @@ static json_t *answer(const struct http *h, struct http_request *r, const char *
 /* ---- HTTP ---------------------------------------------------------------------------------------
  */
 
-/* The body as bytes that free() takes, with a newline at its end. */
-static char *render(json_t *body, size_t *out_size)
+char *http_render(json_t *body, size_t *out_size)
 {
     size_t size = json_dumpb(body, NULL, 0, HTTP_JSON_FLAGS);
     char *text = size > 0 ? malloc(size + 1) : NULL;
@@ -138,11 +151,10 @@ static char *render(json_t *body, size_t *out_size)
     return text;
 }
 
-static struct MHD_Response *make_response(json_t *body)
+/* Takes the text; NULL is allowed. */
+static struct MHD_Response *make_response(char *text, size_t size)
 {
     struct MHD_Response *response;
-    size_t size;
-    char *text = render(body, &size);
 
     if (text == NULL)
         return NULL;
@@ -156,30 +168,81 @@ static struct MHD_Response *make_response(json_t *body)
     return response;
 }
 
-/* Called when the headers are there. The answer is given at once and the connection closed after
- * it, so a body that a client sends is never read. */
-static enum MHD_Result request_cb(void *ctx, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *upload,
-                                  size_t *upload_size, void **request_ctx)
+/* Takes the text. */
+static enum MHD_Result send_answer(const struct http *h, struct MHD_Connection *connection,
+                                   unsigned code, char *text, size_t size)
 {
-    const struct http *h = ctx;
-    struct http_request r = {.ctx = h->ctx, .connection = connection, .code = MHD_HTTP_OK};
-    json_t *body = answer(h, &r, method, url);
-    struct MHD_Response *response = body != NULL ? make_response(body) : NULL;
+    struct MHD_Response *response = make_response(text, size);
     enum MHD_Result rc;
 
-    (void)version, (void)upload, (void)upload_size, (void)request_ctx;
-    json_decref(body);
     if (response == NULL) {
         log_error(h->table->name, "answer not made: out of memory");
         return MHD_NO; /* closes the connection */
     }
-    if (r.code == MHD_HTTP_METHOD_NOT_ALLOWED)
+    if (code == MHD_HTTP_METHOD_NOT_ALLOWED)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW,
                                       is_get(h) ? "GET, HEAD" : "POST");
-    rc = MHD_queue_response(connection, r.code, response);
+    rc = MHD_queue_response(connection, code, response);
     MHD_destroy_response(response);
     return rc;
+}
+
+/* It goes on with a connection that waited. What its client sent beside the headers is read now,
+ * and thrown away: only then may it be answered. */
+static enum MHD_Result send_later(struct http_later *l, size_t *upload_size)
+{
+    char *body = l->body;
+
+    if (*upload_size > 0) {
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (!l->ready)
+        return MHD_NO;
+    l->body = NULL;
+    return send_answer(l->http, l->connection, l->code, body, l->size);
+}
+
+/* Called when the headers are there, and again when an answer that was put off has come. Mostly the
+ * answer is given at once and the connection closed after it, so a body that a client sends is
+ * never read. */
+static enum MHD_Result request_cb(void *ctx, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **request_ctx)
+{
+    struct http *h = ctx;
+    struct http_request r = {
+        .ctx = h->ctx, .connection = connection, .code = MHD_HTTP_OK, .http = h};
+    size_t size = 0;
+    json_t *body;
+    char *text;
+
+    (void)version, (void)upload;
+    if (*request_ctx != NULL)
+        return send_later(*request_ctx, upload_size);
+    body = answer(h, &r, method, url);
+    if (r.later != NULL) {
+        *request_ctx = r.later;
+        MHD_suspend_connection(connection);
+        return MHD_YES;
+    }
+    text = body != NULL ? http_render(body, &size) : NULL;
+    json_decref(body);
+    return send_answer(h, connection, r.code, text, size);
+}
+
+/* A connection is over, answered or not. */
+static void completed_cb(void *ctx, struct MHD_Connection *connection, void **request_ctx,
+                         enum MHD_RequestTerminationCode how)
+{
+    struct http_later *l = *request_ctx;
+
+    (void)ctx, (void)connection, (void)how;
+    if (l == NULL)
+        return;
+    TAILQ_REMOVE(&l->http->later, l, of_http);
+    free(l->body);
+    free(l);
 }
 
 static void http_log_cb(void *ctx, const char *format, va_list arguments)
@@ -224,14 +287,54 @@ static void poll_cb(uv_poll_t *poll, int error, int events)
     run(poll->data);
 }
 
+/* ---- answers that were put off ------------------------------------------------------------------
+ */
+
+struct http_later *http_put_off(struct http_request *r)
+{
+    struct http_later *l = calloc(1, sizeof *l);
+
+    if (l == NULL)
+        return NULL;
+    l->http = r->http;
+    l->connection = r->connection;
+    TAILQ_INSERT_TAIL(&r->http->later, l, of_http);
+    r->later = l;
+    return l;
+}
+
+void http_answer(struct http_later *l, unsigned code, char *body, size_t size)
+{
+    struct http *h = l->http;
+
+    l->ready = true;
+    l->code = code;
+    l->body = body;
+    l->size = size;
+    MHD_resume_connection(l->connection);
+    run(h);
+}
+
+/* libmicrohttpd ends no connection that waits. */
+static void give_up(struct http *h)
+{
+    struct http_later *l;
+
+    TAILQ_FOREACH (l, &h->later, of_http)
+        if (!l->ready)
+            MHD_resume_connection(l->connection);
+}
+
 /* Takes the descriptor, also when it fails (then MHD has closed it). */
 static struct MHD_Daemon *start_http(struct http *h)
 {
-    return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, request_cb, h, MHD_OPTION_EXTERNAL_LOGGER,
-        http_log_cb, NULL, MHD_OPTION_LISTEN_SOCKET, h->socket.fd, MHD_OPTION_CONNECTION_LIMIT,
-        HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, HTTP_CONNECTION_SECONDS_MAX,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_BYTES_MAX, MHD_OPTION_END);
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
+                            NULL, request_cb, h, MHD_OPTION_EXTERNAL_LOGGER, http_log_cb, NULL,
+                            MHD_OPTION_LISTEN_SOCKET, h->socket.fd, MHD_OPTION_CONNECTION_LIMIT,
+                            HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                            HTTP_CONNECTION_SECONDS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)HTTP_CONNECTION_BYTES_MAX, MHD_OPTION_NOTIFY_COMPLETED,
+                            completed_cb, NULL, MHD_OPTION_END);
 }
 
 static int join_loop(struct http *h, uv_loop_t *loop)
@@ -257,6 +360,7 @@ int http_new(uv_loop_t *loop, const struct http_table *table, const char *path, 
         return -OHEM_NOMEM;
     h->table = table;
     h->ctx = ctx;
+    TAILQ_INIT(&h->later);
     rc = unix_socket_open(path, mode, &h->socket, why);
     if (rc != 0)
         goto err_after_alloc;
@@ -288,6 +392,7 @@ void http_close(struct http *h)
     unix_socket_unlink(&h->socket);
     uv_close((uv_handle_t *)&h->timer, NULL);
     uv_close((uv_handle_t *)&h->poll, NULL);
+    give_up(h);
     MHD_stop_daemon(h->daemon);
 }
 

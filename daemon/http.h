@@ -27,12 +27,17 @@ struct http_slice {
 /* For messages: a part of the path, at most so much of it. */
 #define HTTP_SLICE_ARGS(s) (int)((s).size < 80 ? (s).size : 80), (s).text
 
+/* An answer that is not there yet: its connection waits. */
+struct http_later;
+
 struct http_request {
     void *ctx; /* as http_new() got it */
     struct MHD_Connection *connection;
     struct http_slice arguments[HTTP_ARGUMENTS_MAX]; /* what stood for the *s of the pattern */
     unsigned code;                                   /* of HTTP; 200 unless the answer sets it */
     struct reason why;                               /* when the code is no 200 */
+    struct http *http;                               /* this and what follows: http.c's */
+    struct http_later *later;
 };
 
 struct http_route {
@@ -61,7 +66,19 @@ struct http;
 int http_new(uv_loop_t *loop, const struct http_table *table, const char *path, uint32_t mode,
              void *ctx, struct http **out, struct reason *why);
 
-/** Stop; run the loop until it is empty, then http_free(). */
+/** In an answer(), which returns NULL then: it comes by http_answer(). Others are served meanwhile.
+ *  @return NULL without memory */
+struct http_later *http_put_off(struct http_request *r);
+
+/** Here it is: once, on the loop's thread, and not after http_close().
+ *  @param body  of http_render(), which is taken; NULL: there was no memory */
+void http_answer(struct http_later *l, unsigned code, char *body, size_t size);
+
+/** A body as bytes that free() takes, with a newline at its end; or NULL. From any thread. */
+char *http_render(json_t *body, size_t *out_size);
+
+/** Stop; answers that were put off do not come. Run the loop until it is empty, then http_free().
+ */
 void http_close(struct http *h);
 void http_free(struct http *h);
 

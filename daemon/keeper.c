@@ -271,6 +271,16 @@ int keeper_finish(struct keeper *k, struct reason *why)
     return rc;
 }
 
+bool keeper_can_read(const struct keeper *k)
+{
+    return k->started;
+}
+
+void keeper_read(struct keeper *k, struct state_reading *r)
+{
+    state_read(k->state, r);
+}
+
 void keeper_get_status(const struct keeper *k, struct keeper_status *out)
 {
     *out = (struct keeper_status){.path = k->state != NULL ? k->config->state : NULL,

@@ -44,6 +44,11 @@ void keeper_turn(struct keeper *k);
 /** The engine does no more: write the rest, here and now. @return 0, or -OHEM_STATE, -OHEM_NOMEM */
 int keeper_finish(struct keeper *k, struct reason *why);
 
+/** Read a part of the audit, as state_read(). keeper_can_read(): the state is open and its thread
+ *  runs, so from keeper_start() to keeper_finish() or keeper_close(). */
+bool keeper_can_read(const struct keeper *k);
+void keeper_read(struct keeper *k, struct state_reading *r);
+
 void keeper_get_status(const struct keeper *k, struct keeper_status *out);
 
 /** Write nothing more; run the loop until it is empty, then keeper_free(). Both take NULL. */

@@ -47,6 +47,16 @@ struct server {
     bool closing;
 };
 
+bool server_can_read(const struct server *s)
+{
+    return keeper_can_read(s->keeper);
+}
+
+void server_read(struct server *s, struct state_reading *r)
+{
+    keeper_read(s->keeper, r);
+}
+
 uint64_t server_now_ms(const struct server *s)
 {
     return uv_now(s->loop);

@@ -43,6 +43,10 @@ const struct dataset *server_dataset(const struct server *s, uint32_t number);
 const struct server_timing *server_timing(const struct server *s);
 const struct share_counts *server_share_counts(const struct server *s);
 void server_get_keeper_status(const struct server *s, struct keeper_status *out);
+/** Read a part of the audit, if that can be done: as keeper_read(). */
+bool server_can_read(const struct server *s);
+void server_read(struct server *s, struct state_reading *r);
+
 uint64_t server_now_ms(const struct server *s);
 
 /** Hand out nothing more; call done_cb when no batch waits for its report, or after drain_ms. */

@@ -1,12 +1,13 @@
 /* state.c - commits off the loop's thread, and again until they are on disk; see state.h.
  *
+ * One thread does all, in two lanes: commits, and readings of the audit.
+ *
  * There is one list of rows. It is the loop's (IDLE), the thread's (WRITING), or nobody's until the
  * next try (WAITING).
  */
 #include "state.h"
 
 #include "../proto/error.h"
-#include "pool.h"
 #include "state_disk.h"
 
 #include <assert.h>
@@ -16,8 +17,8 @@
 enum stage { IDLE, WRITING, WAITING };
 
 struct state {
-    struct state_disk *disk; /* of the thread while WRITING, as all up to the mark */
-    struct rows rows;
+    struct state_disk *disk; /* of the thread, while there is one */
+    struct rows rows;        /* of the thread while WRITING, as all up to the mark */
     struct pool_item item;
     int rc; /* of the last try; PENDING before it ends */
     struct reason why;
@@ -34,6 +35,8 @@ struct state {
 };
 
 #define PENDING 1
+
+enum lane { COMMITS, READS, LANES }; /* of the pool: a commit waits for one read at most */
 
 int state_open(const char *dir, uint64_t bytes_max, struct state **out, struct reason *why)
 {
@@ -160,21 +163,52 @@ static void retry_cb(uv_timer_t *timer)
     push(timer->data);
 }
 
-/* pool_done_cb */
-static void written_cb(void *ctx, struct pool_item *item)
+static void written(struct state *s)
 {
-    struct state *s = ctx;
-
-    (void)item;
     note(s);
     if (s->stage == WAITING)
         (void)uv_timer_start(&s->retry, retry_cb, STATE_RETRY_MS, 0);
     s->done_cb(s->ctx, s->rc);
 }
 
+static struct state_reading *reading_of(struct pool_item *item)
+{
+    return (void *)((char *)item - offsetof(struct state_reading, item));
+}
+
+/* pool_done_cb */
+static void ended_cb(void *ctx, struct pool_item *item)
+{
+    struct state *s = ctx;
+    struct state_reading *r = reading_of(item);
+
+    if (item == &s->item)
+        written(s);
+    else
+        r->done_cb(r);
+}
+
+/* pool_item.run */
+static void read_cb(struct pool_item *item)
+{
+    struct state_reading *r = reading_of(item);
+
+    state_disk_read(r->disk, r);
+    if (r->end_cb != NULL)
+        r->end_cb(r);
+}
+
+void state_read(struct state *s, struct state_reading *r)
+{
+    assert(s->pool != NULL && !s->stopped && r->from.table == ROWS_AUDIT);
+    r->disk = s->disk;
+    r->item = (struct pool_item){.run = read_cb, .lane = READS};
+    pool_push(s->pool, &r->item);
+}
+
 int state_start(struct state *s, uv_loop_t *loop, state_done_cb done_cb, void *ctx)
 {
-    int rc = pool_new(loop, 1, 1, written_cb, s, &s->pool);
+    int rc = pool_new(loop, 1, LANES, ended_cb, s, &s->pool);
 
     if (rc != 0)
         return rc;

@@ -5,6 +5,8 @@
  * commit as it would in a queue that is shared. What cannot be written is kept and tried again,
  * every STATE_RETRY_MS, until it can; meanwhile nothing later is taken.
  *
+ * Rows of ROWS_AUDIT are not loaded at the start: they are read in parts, by state_read().
+ *
  * All calls are made on the loop's thread.
  *
  *     state_open()  state_load()  state_commit_now()        at the start, before anything is served
@@ -16,6 +18,7 @@
 
 #include "../proto/reason.h"
 #include "engine/rows.h"
+#include "pool.h"
 
 #include <stdint.h>
 #include <uv.h>
@@ -39,6 +42,7 @@ struct state_status {
 };
 
 struct state;
+struct state_disk;
 
 /**
  * Open the state in a folder; make both when they are not there. Of the folder's path only the last
@@ -61,7 +65,8 @@ int state_forget(struct state *s, struct reason *why);
 typedef int (*state_row_cb)(void *ctx, const struct rows_key *key, const void *value, size_t size,
                             struct reason *why);
 
-/** All rows in the order of their keys; after state_forget() there are none. Before state_start().
+/** All rows but those of ROWS_AUDIT, in the order of their keys; after state_forget() there are
+ * none. Before state_start().
  *  @return 0, the callback's error, or -OHEM_STATE, -OHEM_NOMEM with the reason */
 int state_load(struct state *s, state_row_cb row_cb, void *ctx, struct reason *why);
 
@@ -77,6 +82,31 @@ struct rows *state_rows(struct state *s);
 
 /** Write what state_rows() was filled with. */
 void state_commit(struct state *s);
+
+/* A part of the audit (ROWS_AUDIT) to be read; the caller's, and in use until done_cb. */
+struct state_reading {
+    struct rows_key from; /* and what follows of this table and job */
+    size_t bytes_max;     /* after so many no further row is begun */
+    /** On the state's thread, for each row; value lent, aligned to 8. @return whether to go on */
+    bool (*row_cb)(void *ctx, uint64_t number, const void *value, size_t size);
+    /** Likewise, when that was all: may make of it what the loop has no time for. May be NULL. */
+    void (*end_cb)(struct state_reading *r);
+    /** On the loop's thread. Not called after state_stop(). */
+    void (*done_cb)(struct state_reading *r);
+    void *ctx;
+    /* the outcome */
+    int rc; /* 0, or -OHEM_STATE, -OHEM_NOMEM with the reason */
+    struct reason why;
+    bool more;     /* there are further rows, from: */
+    uint64_t next; /* the number of the first */
+    /* the state's */
+    struct state_disk *disk;
+    struct pool_item item;
+};
+
+/** Read what the last commit left there, on the state's thread: in turn with commits. After
+ *  state_start(), before state_stop(). */
+void state_read(struct state *s, struct state_reading *r);
 
 /** Wait for the thread's try and end the thread; done_cb is called no more. If state_rows() is NULL
  *  then, state_commit_now() has to come next. */

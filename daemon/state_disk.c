@@ -10,11 +10,13 @@
 #include "../proto/error.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ALIGNMENT 8u
+#define AUDIT     "audit"
 
 uint64_t state_disk_bytes(const struct state_disk *d)
 {
@@ -98,21 +100,35 @@ static int make_change(MDB_cursor *cursor, const struct rows_change *c)
     return delete_rows(cursor, &key, last);
 }
 
+/* Nothing of what was there, and another identity. */
+static int begin_anew(struct state_disk *d, MDB_txn *txn, MDB_dbi audit)
+{
+    int rc = mdb_drop(txn, d->rows, 0);
+
+    if (rc == 0)
+        rc = mdb_drop(txn, audit, 0);
+    return rc == 0 ? state_env_put_identity(d, txn) : rc;
+}
+
 static int make_changes(struct state_disk *d, MDB_txn *txn, const struct rows *rows)
 {
     struct rows_change change;
-    MDB_cursor *cursor;
+    MDB_cursor *cursor, *audit_cursor = NULL;
+    MDB_dbi audit;
     size_t at = 0;
-    int rc = d->forgets ? mdb_drop(txn, d->rows, 0) : 0;
+    int rc = mdb_dbi_open(txn, AUDIT, MDB_CREATE, &audit); /* as good as nothing once it is open */
 
     if (rc == 0 && d->forgets)
-        rc = state_env_put_identity(d, txn);
+        rc = begin_anew(d, txn, audit);
     if (rc == 0)
         rc = mdb_cursor_open(txn, d->rows, &cursor);
     if (rc != 0)
         return rc;
+    rc = mdb_cursor_open(txn, audit, &audit_cursor);
     while (rc == 0 && rows_next(rows, &at, &change))
-        rc = make_change(cursor, &change);
+        rc = make_change(change.key.table == ROWS_AUDIT ? audit_cursor : cursor, &change);
+    if (audit_cursor != NULL)
+        mdb_cursor_close(audit_cursor);
     mdb_cursor_close(cursor);
     return rc;
 }
@@ -229,4 +245,88 @@ int state_disk_load(struct state_disk *d, state_row_cb row_cb, void *ctx, struct
     }
     mdb_txn_abort(txn);
     return rc;
+}
+
+/* ---- reading a part of the audit ---------------------------------------------------------------
+ */
+
+/* Is the cursor at a row that is still to be read? Then *out says which. */
+static bool is_of(const struct state_reading *r, const MDB_val *key, struct rows_key *out)
+{
+    if (key->mv_size != STATE_KEY_BYTES)
+        return false;
+    *out = get_key(key->mv_data);
+    return out->table == r->from.table && out->job == r->from.job;
+}
+
+/* @return 0 or LMDB's code */
+static int read_rows(struct state_reading *r, MDB_cursor *cursor)
+{
+    unsigned char first[STATE_KEY_BYTES];
+    MDB_val key = {sizeof first, first}, value;
+    struct copy copy = {NULL, 0};
+    struct rows_key row;
+    size_t bytes = 0;
+    int rc;
+
+    put_key(first, &r->from);
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (rc == 0 && is_of(r, &key, &row)) {
+        const void *aligned;
+
+        r->more = bytes >= r->bytes_max;
+        r->next = row.number;
+        if (r->more)
+            break;
+        aligned = align(&copy, &value);
+        if (aligned == NULL)
+            rc = ENOMEM;
+        else if (!r->row_cb(r->ctx, row.number, aligned, value.mv_size))
+            bytes = r->bytes_max;
+        bytes += value.mv_size;
+        if (rc == 0)
+            rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    free(copy.bytes);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* @return 0 or LMDB's code */
+static int read_audit(struct state_disk *d, struct state_reading *r)
+{
+    MDB_cursor *cursor;
+    MDB_txn *txn;
+    MDB_dbi audit;
+    int rc = mdb_txn_begin(d->env, NULL, MDB_RDONLY, &txn);
+
+    if (rc != 0)
+        return rc;
+    rc = mdb_dbi_open(txn, AUDIT, 0, &audit);
+    if (rc == 0)
+        rc = mdb_cursor_open(txn, audit, &cursor);
+    if (rc == 0) {
+        rc = read_rows(r, cursor);
+        mdb_cursor_close(cursor);
+    }
+    if (rc != 0)
+        mdb_txn_abort(txn);
+    else
+        rc = mdb_txn_commit(txn);       /* `audit` stays open */
+    return rc == MDB_NOTFOUND ? 0 : rc; /* no commit was made yet */
+}
+
+void state_disk_read(struct state_disk *d, struct state_reading *r)
+{
+    int rc;
+
+    r->more = false;
+    r->next = r->from.number;
+    r->rc = d->env == NULL ? state_env_reopen(d, &r->why) : 0;
+    if (r->rc != 0) {
+        state_env_close(d);
+        return;
+    }
+    rc = d->forgets ? 0 : read_audit(d, r);
+    if (rc != 0)
+        r->rc = state_env_fail(d, "cannot be read", rc, &r->why);
 }

@@ -1,8 +1,9 @@
 /* state_disk.h - the state's LMDB environment: its folder, opening, identity, rows in and out.
  *
- * Private to state*.c. One thread at a time. Two databases lie in it: `meta` with one row, the
- * identity, and `rows`. A key is table (1 byte), job (4) and number (8), high bytes first, so
- * LMDB's order is that of rows.h.
+ * Private to state*.c. One thread at a time. Three databases lie in it: `meta` with one row, the
+ * identity; `rows`; and `audit` with those of ROWS_AUDIT, made by the first commit, which a start
+ * never looks at: it may be large. A key is table (1 byte), job (4) and number (8), high bytes
+ * first, so LMDB's order is that of rows.h.
  */
 #ifndef OHEMD_STATE_DISK_H
 #define OHEMD_STATE_DISK_H
@@ -39,6 +40,9 @@ int state_disk_load(struct state_disk *d, state_row_cb row_cb, void *ctx, struct
 /** One transaction with all changes, synced. @return 0, or -OHEM_STATE, -OHEM_NOMEM: whether they
  *  are on disk is not known, write them again */
 int state_disk_write(struct state_disk *d, const struct rows *rows, struct reason *why);
+
+/** As state_read(), here and now. Fills rc, why, next and more. */
+void state_disk_read(struct state_disk *d, struct state_reading *r);
 
 /** Bytes of the environment that are used, free pages between them included. */
 uint64_t state_disk_bytes(const struct state_disk *d);

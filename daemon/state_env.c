@@ -181,7 +181,7 @@ static int open_env(struct state_disk *d, const char *path, unsigned flags)
     if (rc != 0)
         d->env = NULL;
     if (rc == 0)
-        rc = mdb_env_set_maxdbs(d->env, 2);
+        rc = mdb_env_set_maxdbs(d->env, 3);
     if (rc == 0)
         rc = mdb_env_set_mapsize(d->env, d->bytes_max);
     if (rc == 0)

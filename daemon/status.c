@@ -4,6 +4,7 @@
 #include "../proto/error.h"
 #include "http_job.h"
 #include "status_json.h"
+#include "status_why.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -17,6 +18,7 @@ struct status {
     struct server *server;
     uint64_t started_ms;
     struct http *http;
+    struct why_list whys;
 };
 
 static const struct status *status_of(const struct http_request *r)
@@ -108,21 +110,64 @@ static json_t *answer_hardest(struct http_request *r)
     return status_json_hardest(j, dataset_of(r, j), (size_t)n);
 }
 
+/* The instance that the path names, or the reason why there is none. */
+static bool find_instance(struct http_request *r, const struct job *j, uint32_t *out)
+{
+    uint64_t last = j->settings.dataset.instance_count - 1, id;
+
+    if (http_parse_number(r->arguments[1], last, &id)) {
+        *out = (uint32_t)id;
+        return true;
+    }
+    reason_set(&r->why, "the instance is '%.*s'; job '%s' has the whole numbers from 0 to %" PRIu64,
+               HTTP_SLICE_ARGS(r->arguments[1]), j->settings.name, last);
+    return false;
+}
+
 static json_t *answer_instance(struct http_request *r)
 {
     const struct job *j = find_job(r);
-    uint64_t last, id;
+    uint32_t id;
 
     if (j == NULL)
         return http_refuse(r, MHD_HTTP_NOT_FOUND);
-    last = j->settings.dataset.instance_count - 1;
-    if (!http_parse_number(r->arguments[1], last, &id)) {
-        reason_set(&r->why,
-                   "the instance is '%.*s'; job '%s' has the whole numbers from 0 to %" PRIu64,
-                   HTTP_SLICE_ARGS(r->arguments[1]), j->settings.name, last);
+    if (!find_instance(r, j, &id))
         return http_refuse(r, MHD_HTTP_BAD_REQUEST);
+    return status_json_instance(j, dataset_of(r, j), id);
+}
+
+static bool find_from(struct http_request *r, uint64_t *out)
+{
+    const char *text = MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, "from");
+    struct http_slice number = {text, text != NULL ? strlen(text) : 0};
+
+    *out = 0;
+    if (text == NULL || http_parse_number(number, INT64_MAX, out))
+        return true;
+    reason_set(&r->why, "from is '%.*s'; the `next` of an answer is allowed",
+               HTTP_SLICE_ARGS(number));
+    return false;
+}
+
+static json_t *answer_why(struct http_request *r)
+{
+    struct status *s = r->ctx;
+    const struct job *j = find_job(r);
+    uint64_t from;
+    uint32_t id;
+
+    if (j == NULL)
+        return http_refuse(r, MHD_HTTP_NOT_FOUND);
+    if (!find_instance(r, j, &id) || !find_from(r, &from))
+        return http_refuse(r, MHD_HTTP_BAD_REQUEST);
+    if (!j->audit.on) {
+        reason_set(&r->why,
+                   "job '%s' keeps no draws and reports: set audit = yes in [job %s], and a state "
+                   "directory",
+                   j->settings.name, j->settings.name);
+        return http_refuse(r, MHD_HTTP_CONFLICT);
     }
-    return status_json_instance(j, dataset_of(r, j), (uint32_t)id);
+    return why_answer(&s->whys, r, s->server, j, id, from);
 }
 
 static const struct http_route routes[] = {
@@ -132,6 +177,7 @@ static const struct http_route routes[] = {
     {"/v1/jobs/*/hardness", "/v1/jobs/J/hardness", answer_hardness},
     {"/v1/jobs/*/hardest", "/v1/jobs/J/hardest?n=10", answer_hardest},
     {"/v1/jobs/*/instances/*", "/v1/jobs/J/instances/ID", answer_instance},
+    {"/v1/jobs/*/instances/*/why", "/v1/jobs/J/instances/ID/why?from=0", answer_why},
 };
 
 static const struct http_table table = {
@@ -152,6 +198,7 @@ int status_new(uv_loop_t *loop, const struct config *config, struct server *serv
     s->config = config;
     s->server = server;
     s->started_ms = server_now_ms(server);
+    TAILQ_INIT(&s->whys);
     rc = http_new(loop, &table, config->status_socket, config->socket_mode, s, &s->http, why);
     if (rc != 0) {
         free(s);
@@ -171,5 +218,6 @@ void status_free(struct status *s)
     if (s == NULL)
         return;
     http_free(s->http);
+    why_free_all(&s->whys);
     free(s);
 }

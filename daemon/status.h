@@ -9,6 +9,9 @@
  *     GET /v1/jobs/J/hardness           histogram by bucket, quantiles, mean
  *     GET /v1/jobs/J/hardest?n=10       the hardest: id, key, score, visits, last loss
  *     GET /v1/jobs/J/instances/ID       one instance's story
+ *     GET /v1/jobs/J/instances/ID/why?from=0
+ *                                       its draws and reports, of a job with audit = yes, up to the
+ *                                       last commit: a part of the audit, and where the `next` is
  *
  * Errors are {"error": "..."} with 400, 404, 405.
  */

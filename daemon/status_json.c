@@ -17,6 +17,9 @@ static json_t *real(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+static const char *const weight_names[] = {
+    [SAMPLER_HARD] = "hard", [SAMPLER_RANK] = "rank", [SAMPLER_UNIFORM] = "uniform"};
+
 static json_t *count(uint64_t x)
 {
     return json_integer(x <= INT64_MAX ? (json_int_t)x : INT64_MAX);
@@ -118,17 +121,15 @@ json_t *status_json_health(const struct engine *e, json_t *datasets,
 
 static json_t *json_policy(const struct sampler_policy *p)
 {
-    static const char *const weights[] = {
-        [SAMPLER_HARD] = "hard", [SAMPLER_RANK] = "rank", [SAMPLER_UNIFORM] = "uniform"};
     static const char *const normalise[] = {
         [SAMPLER_MEAN] = "mean", [SAMPLER_MAX] = "max", [SAMPLER_NONE] = "none"};
 
     return json_pack("{s:o, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "rho", real(p->rho),
-                     "weight", weights[p->weight], "alpha", real(p->alpha), "beta", real(p->beta),
-                     "normalise", normalise[p->normalise], "unique", (int)p->unique, "redraws",
-                     count(p->redraws), "warmup_epochs", real(p->warmup_epochs), "anneal_in_epochs",
-                     real(p->anneal_in), "anneal_out_epochs", real(p->anneal_out), "epochs",
-                     real(p->epochs));
+                     "weight", weight_names[p->weight], "alpha", real(p->alpha), "beta",
+                     real(p->beta), "normalise", normalise[p->normalise], "unique", (int)p->unique,
+                     "redraws", count(p->redraws), "warmup_epochs", real(p->warmup_epochs),
+                     "anneal_in_epochs", real(p->anneal_in), "anneal_out_epochs",
+                     real(p->anneal_out), "epochs", real(p->epochs));
 }
 
 static json_t *json_selection(const struct selection_policy *p)
@@ -290,12 +291,14 @@ json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_m
 {
     json_t *report =
         json_pack("{s:o, s:o}", "all", json_stats(&j->last_all), "kept", json_stats(&j->last_kept));
-    json_t *rest = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings", json_settings(&j->settings),
-        "age_sent", json_ages(&j->sent_ages), "age_reported", json_ages(&j->reported_ages),
-        "leases", json_leases(&j->leases), "counters", json_job_counters(&j->metrics),
-        "last_report", report, "epochs", json_epochs(&j->coverage), "session_count",
-        count(j->session_count), "sessions", json_sessions(j, now_ms));
+    json_t *rest =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings",
+                  json_settings(&j->settings), "age_sent", json_ages(&j->sent_ages), "age_reported",
+                  json_ages(&j->reported_ages), "leases", json_leases(&j->leases), "counters",
+                  json_job_counters(&j->metrics), "audit_bytes",
+                  j->audit.on ? count(j->audit.end - j->audit.begin) : json_null(), "last_report",
+                  report, "epochs", json_epochs(&j->coverage), "session_count",
+                  count(j->session_count), "sessions", json_sessions(j, now_ms));
     json_t *progress = json_progress(j);
     json_t *job =
         json_pack("{s:o, s:o, s:o}", "name", json_text(j->settings.name), "dataset",
@@ -421,4 +424,45 @@ json_t *status_json_hardest(const struct job *j, const struct dataset *d, size_t
 err_after_list:
     json_decref(list);
     return NULL;
+}
+
+/* ---- why ----------------------------------------------------------------------------------------
+ */
+
+json_t *status_json_name(const struct job *j, const struct dataset *d, uint32_t id)
+{
+    json_t *object = json_pack("{s:s, s:o}", "job", j->settings.name, "id", count(id));
+    struct dataset_record key;
+
+    if (object != NULL && dataset_key(d, id, &key) == 0 && set_key(object, &key) != 0) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+static json_t *json_draw(const struct audit_event *e)
+{
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:{s:s, s:o, s:o}, s:o, s:o}",
+                     "event", "draw", "step", count(e->step), "session", count(e->session), "epoch",
+                     count(e->epoch), "lsn", count(e->lsn), "place", count(e->place), "count",
+                     count(e->count), "coverage_count", count(e->coverage_count), "slot",
+                     e->coverage ? "coverage" : "hard", "policy", "weight", weight_names[e->weight],
+                     "alpha", real(e->alpha), "bias_share", real(e->bias_share), "p",
+                     real((double)e->p), "w", real((double)e->w));
+}
+
+static json_t *json_report(const struct audit_event *e)
+{
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:b, s:o}", "event", "report",
+                     "step", count(e->step), "session", count(e->session), "lsn", count(e->lsn),
+                     "place", count(e->place), "count", count(e->count), "late", (int)e->late,
+                     "loss", real((double)e->loss), "rank",
+                     e->rank > 0 ? count(e->rank) : json_null(), "selected", (int)e->selected,
+                     "selected_count", count(e->selected_count));
+}
+
+json_t *status_json_event(const struct audit_event *e)
+{
+    return e->kind == AUDIT_DRAW ? json_draw(e) : json_report(e);
 }

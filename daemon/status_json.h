@@ -3,7 +3,7 @@
  * Reads only and knows no socket, so a test can ask it about an engine that has none. Names are
  * snake_case and end in their unit; what has none is a count or a share. A number that JSON cannot
  * hold (NaN, infinite) becomes null. Whatever has more than 53 bits of meaning (a seed, a
- * fingerprint) is a string. Loop's thread only.
+ * fingerprint) is a string. Loop's thread only, but status_json_event().
  *
  * All of them return a new reference, or NULL when there is no memory.
  */
@@ -38,5 +38,11 @@ json_t *status_json_hardest(const struct job *j, const struct dataset *d, size_t
 
 /** @param id  below the job's instance count */
 json_t *status_json_instance(const struct job *j, const struct dataset *d, uint32_t id);
+
+/** Which it is: the names of the job and the instance. @param id  likewise */
+json_t *status_json_name(const struct job *j, const struct dataset *d, uint32_t id);
+
+/** A draw or a report of an instance. */
+json_t *status_json_event(const struct audit_event *e);
 
 #endif

@@ -24,6 +24,7 @@ static int restore_number(struct engine *e, const struct rows_key *key, const vo
 {
     const char *name = job_row_name(value, size);
     struct job *j = name != NULL ? engine_find_job(e, name) : NULL;
+    int rc;
 
     if (name == NULL) {
         reason_set(why, "the row of job %u cannot be read", key->job);
@@ -34,7 +35,10 @@ static int restore_number(struct engine *e, const struct rows_key *key, const vo
     if (j == NULL)
         return 0;
     j->saved.number = key->job;
-    return job_restore_row(j, key, value, size, why);
+    rc = job_restore_row(j, key, value, size, why);
+    if (rc == 0 && j->saved.session_last > e->session_number)
+        e->session_number = j->saved.session_last; /* the audit tells of those that left */
+    return rc;
 }
 
 static int restore_session(struct engine *e, struct job *j, uint64_t number, const void *value,

@@ -41,6 +41,8 @@ static int init_parts(struct job *j)
     if (rc == 0 && s->durable)
         rc = journal_init(&j->journal, n);
     if (rc == 0)
+        rc = audit_init(&j->audit, s->durable && s->audit ? s->audit_bytes_max : 0);
+    if (rc == 0)
         rc = strict_init(&j->strict, s->staleness, job_batch_size(j, 0));
     if (rc == 0)
         rc = lease_init(&j->forgotten, NULL, MESSAGE_BATCH_SIZE_MAX);
@@ -86,6 +88,7 @@ void job_free(struct job *j)
     free(j->saved.text_before);
     lease_deinit(&j->forgotten);
     strict_deinit(&j->strict);
+    audit_deinit(&j->audit);
     journal_deinit(&j->journal);
     steps_deinit(&j->steps);
     lease_table_deinit(&j->leases);
@@ -211,6 +214,8 @@ int job_join(struct job *j, const struct message_hello *hello, uint64_t peer, ui
     j->slot_count += wishes.credit;
     j->session_count++;
     s->dirty = j->saved.dirty = true;
+    if (number > j->saved.session_last)
+        j->saved.session_last = number;
     j->metrics.sessions_opened++;
     TAILQ_INSERT_TAIL(&j->sessions, s, of_job);
     *out = s;
@@ -293,7 +298,8 @@ void job_prepare(struct job *j, uint64_t now_ms)
 
 bool job_ready(const struct job *j, const struct session *s)
 {
-    if (!may_be_sent_more(s) || j->saved.warming || j->journal.size > JOURNAL_UNSAVED_MAX)
+    if (!may_be_sent_more(s) || j->saved.warming || j->journal.size > JOURNAL_UNSAVED_MAX ||
+        j->audit.size > AUDIT_UNSAVED_MAX)
         return false;
     if (strict_is_on(&j->strict))
         return strict_ready(&j->strict, s) != NULL;
@@ -324,7 +330,8 @@ uint64_t job_sample(struct job *j, uint64_t step, uint64_t now_ms, struct sample
     return out->coverage_count > 0 ? out->epochs[0] : j->coverage.epoch;
 }
 
-static void draw_free(struct job *j, struct lease *l, uint32_t batch_size, uint64_t now_ms)
+/* @return the share of hard slots that was planned for */
+static double draw_free(struct job *j, struct lease *l, uint32_t batch_size, uint64_t now_ms)
 {
     struct sampler_batch batch = {
         .ids = l->ids,
@@ -339,17 +346,36 @@ static void draw_free(struct job *j, struct lease *l, uint32_t batch_size, uint6
     l->count = batch.count;
     l->coverage_count = batch.coverage_count;
     l->lsn = j->lsn;
+    return batch.bias_share;
+}
+
+static void keep_draw(struct job *j, const struct lease *l, double bias_share)
+{
+    struct audit_draw draw = {.step = l->token.step,
+                              .session = l->session->number,
+                              .epoch = l->epoch,
+                              .lsn = l->lsn,
+                              .bias_share = bias_share,
+                              .count = l->count,
+                              .coverage_count = l->coverage_count,
+                              .ids = l->ids,
+                              .probabilities = l->probabilities,
+                              .weights = l->weights};
+
+    audit_draw(&j->audit, &draw, &j->settings.sampler);
 }
 
 struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms)
 {
     struct lease *l = session_free_slot(s);
+    double bias_share;
     uint64_t tag;
 
-    if (strict_is_on(&j->strict))
-        job_take_ready(j, s, l);
-    else
-        draw_free(j, l, s->batch_size, now_ms);
+    if (audit_reserve(&j->audit, s->batch_size) != 0)
+        return NULL;
+    bias_share =
+        strict_is_on(&j->strict) ? job_take_ready(j, s, l) : draw_free(j, l, s->batch_size, now_ms);
+    keep_draw(j, l, bias_share);
     tag = job_token_tag(j, &s->key, l->token.step, l->ids, l->count);
     lease_grant(&j->leases, l, (struct token){l->token.step, tag}, now_ms);
     s->free_count--;
@@ -414,6 +440,29 @@ static void apply_losses(struct job *j, const struct job_batch *b, const float *
     }
 }
 
+int job_reserve_report(struct job *j, uint32_t count)
+{
+    int rc = j->settings.durable ? journal_reserve(&j->journal, count) : 0;
+
+    return rc == 0 ? audit_reserve(&j->audit, count) : rc;
+}
+
+/* What survives of a report; room was made. */
+static void keep_report(struct job *j, const struct job_batch *b, const float *losses)
+{
+    struct audit_report report = {.step = b->step,
+                                  .session = b->session,
+                                  .lsn = j->lsn,
+                                  .late = b->late,
+                                  .count = b->count,
+                                  .ids = b->ids,
+                                  .losses = losses};
+
+    if (j->settings.durable)
+        journal_append(&j->journal, j->lsn, b->step, b->count, b->ids, losses);
+    audit_report(&j->audit, &report, &j->settings.selection);
+}
+
 uint64_t job_apply(struct job *j, const struct job_batch *b, const float *losses)
 {
     if (losses != NULL || strict_is_on(&j->strict)) /* strict order: the LSN is the step + 1 */
@@ -423,8 +472,7 @@ uint64_t job_apply(struct job *j, const struct job_batch *b, const float *losses
     if (losses == NULL)
         return j->lsn;
     apply_losses(j, b, losses);
-    if (j->settings.durable)
-        journal_append(&j->journal, j->lsn, b->step, b->count, b->ids, losses);
+    keep_report(j, b, losses);
     j->metrics.reports_applied++;
     return j->lsn;
 }

@@ -6,6 +6,7 @@
 #define OHEM_JOB_H
 
 #include "../../proto/reason.h"
+#include "audit.h"
 #include "coverage.h"
 #include "hardness.h"
 #include "journal.h"
@@ -45,6 +46,8 @@ struct job_settings {
     uint32_t staleness; /* D of the strict order; 0: the order is free */
     uint64_t secret[2]; /* the key of tokens and digests */
     bool durable;       /* what is captured is written to disk */
+    bool audit;         /* draws and reports are kept there (audit.h); needs durable */
+    uint64_t audit_bytes_max;
     /* A job that begins takes over the scores of this one, of the same data set; "": of none. */
     char warm_start[MESSAGE_NAME_BYTES_MAX + 1];
     double warm_factor; /* 0..1: times this */
@@ -64,6 +67,7 @@ struct job_saved {
     uint64_t pool_first, pool_end; /* coverage that came back, by its number, has rows from .. to */
     uint64_t pool_restored;        /* of these, came back from their rows */
     struct rows_gone sessions;     /* that left, and had rows */
+    uint64_t session_last;         /* the highest number of its sessions, those that left too */
     uint64_t life;                 /* how often it was begun anew: tokens of before are void */
     bool clears;                   /* what its number has on disk is of another life */
     bool warming;                  /* scores that it took over are on their way to disk */
@@ -81,6 +85,7 @@ struct job {
     struct lease_table leases;
     struct steps steps;
     struct journal journal; /* of a durable job */
+    struct audit audit;
     struct strict strict;
     struct metrics_job metrics;
     struct session_list sessions; /* in the order of active_ms */
@@ -131,7 +136,8 @@ bool job_may_resend(const struct session *s);
 /** May a batch be drawn for this session now? */
 bool job_ready(const struct job *j, const struct session *s);
 
-/** Draw the next batch into a free slot and lease it. Needs job_ready(). */
+/** Draw the next batch into a free slot and lease it. Needs job_ready(). @return NULL: no memory
+ * for what the audit keeps of it; nothing happened */
 struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms);
 
 /* What became of a report. */

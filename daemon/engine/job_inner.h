@@ -11,10 +11,15 @@ struct job_batch {
     uint64_t step;
     const uint32_t *ids, *epochs;
     uint32_t count, coverage_count; /* 0: what it covered is not settled by it */
+    uint64_t session;               /* the number of the one that reports it */
+    bool late;
 };
 
+/** Room for what is kept of a report. @return 0 or -OHEM_NOMEM: it must not be applied */
+int job_reserve_report(struct job *j, uint32_t count);
+
 /** Settle coverage, move the scores, note the report: it is the next in the job's order.
- *  journal_reserve() has said yes, if the job is durable. @return its LSN
+ *  job_reserve_report() has said yes, if there are losses. @return its LSN
  *  @param losses  NULL: the batch was released without */
 uint64_t job_apply(struct job *j, const struct job_batch *b, const float *losses);
 
@@ -63,7 +68,8 @@ void job_order_committed(struct job *j);
 void job_finish_batch(struct job *j, struct strict_batch *b, struct session *s, uint64_t seq,
                       uint64_t digest, const float *losses);
 
-/** The next batch for this session, into its free slot; all but the token's tag. */
-void job_take_ready(struct job *j, struct session *s, struct lease *l);
+/** The next batch for this session, into its free slot; all but the token's tag.
+ *  @return the share of hard slots that was planned for */
+double job_take_ready(struct job *j, struct session *s, struct lease *l);
 
 #endif

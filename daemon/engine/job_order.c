@@ -25,6 +25,7 @@ void job_draw_ahead(struct job *j)
         b->epoch = job_sample(j, b->step, j->steps.now_ms, &batch);
         b->count = batch.count;
         b->coverage_count = batch.coverage_count;
+        b->bias_share = batch.bias_share;
         b->lsn = j->lsn;
     }
 }
@@ -35,7 +36,8 @@ static void apply(struct job *j, const struct strict_batch *b)
                               .ids = b->ids,
                               .epochs = b->epochs,
                               .count = b->count,
-                              .coverage_count = b->coverage_count};
+                              .coverage_count = b->coverage_count,
+                              .session = b->reporter_number};
 
     steps_set(&j->steps, b->step, b->reported ? b->digest : STEPS_RELEASED);
     (void)job_apply(j, &batch, b->reported ? b->losses : NULL);
@@ -65,7 +67,7 @@ void job_apply_ready(struct job *j)
     if (!strict_is_on(&j->strict))
         return;
     while (!j->strict.held && (b = strict_next(&j->strict)) != NULL &&
-           (!j->settings.durable || journal_reserve(&j->journal, b->count) == 0)) {
+           job_reserve_report(j, b->count) == 0) {
         apply(j, b);
         j->strict.held = j->settings.durable && !b->reported;
         strict_applied(&j->strict);
@@ -88,6 +90,7 @@ void job_finish_batch(struct job *j, struct strict_batch *b, struct session *s, 
 {
     b->reported = losses != NULL;
     b->reporter = losses != NULL ? s : NULL;
+    b->reporter_number = s->number;
     b->seq = seq;
     b->digest = digest;
     if (losses != NULL)
@@ -95,7 +98,7 @@ void job_finish_batch(struct job *j, struct strict_batch *b, struct session *s, 
     strict_set(&j->strict, b, STRICT_DONE);
 }
 
-void job_take_ready(struct job *j, struct session *s, struct lease *l)
+double job_take_ready(struct job *j, struct session *s, struct lease *l)
 {
     struct strict_batch *b = strict_ready(&j->strict, s);
 
@@ -109,4 +112,5 @@ void job_take_ready(struct job *j, struct session *s, struct lease *l)
     memcpy(l->probabilities, b->probabilities, b->count * sizeof *l->probabilities);
     memcpy(l->weights, b->weights, b->count * sizeof *l->weights);
     strict_set(&j->strict, b, STRICT_OUT);
+    return b->bias_share;
 }

@@ -104,16 +104,19 @@ static void note_age(struct job *j, const struct lease *l)
 }
 
 /* Free order: it is applied now. */
-static int take_free(struct job *j, struct lease *l, uint64_t digest, struct reason *why)
+static int take_free(struct job *j, const struct session *s, struct lease *l, uint64_t digest,
+                     struct reason *why)
 {
     bool late = l->state != LEASE_OPEN;
     struct job_batch batch = {.step = l->token.step,
                               .ids = l->ids,
                               .epochs = l->epochs,
                               .count = l->count,
-                              .coverage_count = late ? 0 : l->coverage_count};
+                              .coverage_count = late ? 0 : l->coverage_count,
+                              .session = s->number,
+                              .late = late};
 
-    if (j->settings.durable && journal_reserve(&j->journal, l->count) != 0) {
+    if (job_reserve_report(j, l->count) != 0) {
         reason_set(why, "no memory for the report of step %" PRIu64, l->token.step);
         return -OHEM_NOMEM;
     }
@@ -154,7 +157,7 @@ static int take(struct job *j, struct session *s, struct lease *l, const struct 
 {
     struct lease_answer *a = &l->answer;
     int rc = strict_is_on(&j->strict) ? take_strict(j, s, l, loss->seq, digest, why)
-                                      : take_free(j, l, digest, why);
+                                      : take_free(j, s, l, digest, why);
 
     if (rc != 0)
         return rc;

@@ -25,6 +25,7 @@ struct job_row {
     uint64_t step_limit, lsn, applied, carry;
     uint64_t epoch, position, closed_count, open_count;
     uint64_t pool_first, pool_count;
+    uint64_t audit_begin, audit_end, session_last;
     struct coverage_joined joined[COVERAGE_JOINED_MAX];
     struct coverage_report reports[COVERAGE_REPORTS_MAX];
     struct metrics_job metrics;
@@ -73,7 +74,7 @@ size_t job_capture_bytes(const struct job *j)
         bytes += s->dirty ? session_capture_bytes() : 0;
     return bytes + lease_capture_bytes(&j->leases) + pool_capture_bytes(j) +
            strict_capture_bytes(&j->strict) + steps_capture_bytes(&j->steps) +
-           journal_capture_bytes(&j->journal);
+           journal_capture_bytes(&j->journal) + audit_capture_bytes(&j->audit);
 }
 
 static void capture_job(struct job *j, struct rows *out)
@@ -104,6 +105,9 @@ static void capture_job(struct job *j, struct rows *out)
                             .open_count = c->open_count,
                             .pool_first = c->pool_taken,
                             .pool_count = c->pool_count,
+                            .audit_begin = j->audit.begin,
+                            .audit_end = j->audit.end,
+                            .session_last = j->saved.session_last,
                             .metrics = j->metrics};
     memcpy(row->name, j->settings.name, sizeof j->settings.name);
     memcpy(row->joined, c->joined, c->joined_count * sizeof *c->joined);
@@ -187,7 +191,8 @@ void job_capture(struct job *j, struct rows *out)
         return;
     if (j->saved.text_dirty)
         capture_text(j, out);
-    capture_job(j, out);
+    audit_capture(&j->audit, j->saved.number, out);
+    capture_job(j, out); /* which says where the audit's log ends */
     capture_sessions(j, out);
     if (strict_is_on(&j->strict))
         strict_capture(&j->strict, j->saved.number, out);
@@ -275,6 +280,7 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
 
     if (job_row_name(value, size) == NULL || row->open_count > COVERAGE_OPEN_MAX ||
         row->joined_count > COVERAGE_JOINED_MAX || row->pool_count > JOB_INSTANCES_OUT_MAX ||
+        row->audit_begin > row->audit_end ||
         size != sizeof *row + row->open_count * sizeof *row->open)
         return damaged(j, "the job", 0, why);
     rc = check_same(j, row, why);
@@ -294,6 +300,9 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
     j->metrics = row->metrics;
     j->saved.pool_first = row->pool_first;
     j->saved.pool_end = row->pool_first + row->pool_count;
+    j->audit.begin = row->audit_begin;
+    j->audit.end = row->audit_end;
+    j->saved.session_last = row->session_last;
     j->saved.restored = true;
     return 0;
 }

@@ -25,6 +25,7 @@ enum rows_table {
     ROWS_CHUNK,   /* by chunk of ids: their scores */
     ROWS_JOURNAL, /* by LSN: reports that some chunk does not hold yet */
     ROWS_TEXT,    /* number 0: the settings that the job ran with last */
+    ROWS_AUDIT,   /* by byte of the job's audit log; these do not come back (audit.h) */
     ROWS_TABLES_END
 };
 

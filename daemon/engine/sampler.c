@@ -375,6 +375,7 @@ void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *
 
     assert(out->count >= 1 && out->count <= h->n);
     out->redraw_count = out->fallback_count = 0;
+    out->bias_share = total > 0 ? bias_share : 0;
     fill_coverage(s, h, c, planned, out);
     if (planned < out->count)
         fill_rest(s, c, fill_hard(s, h, total, step, planned, out), out);

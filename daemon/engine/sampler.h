@@ -48,6 +48,7 @@ struct sampler_batch {
     float *weights;          /* w */
     uint32_t count;          /* K; set by the caller */
     uint32_t coverage_count; /* slots 0.. are coverage, the rest hard; set by the draw */
+    double bias_share;       /* of hard slots, as planned; 0 while nobody has a score */
     uint32_t redraw_count;   /* hard draws thrown away since their id was in the batch */
     uint32_t
         fallback_count; /* hard slots that fell to coverage: coverage_count = planned + these */

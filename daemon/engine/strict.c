@@ -14,6 +14,7 @@
 struct row {
     uint32_t version, count, coverage_count, reserved;
     uint64_t epoch, lsn;
+    double bias_share;
     /* then u32 ids[count], u32 epochs[coverage_count], f32 probabilities[count], f32 weights[count]
      */
 };
@@ -191,7 +192,8 @@ static void capture_batch(struct strict_batch *b, uint32_t job, struct rows *out
                         .count = b->count,
                         .coverage_count = b->coverage_count,
                         .epoch = b->epoch,
-                        .lsn = b->lsn};
+                        .lsn = b->lsn,
+                        .bias_share = b->bias_share};
     at = (uint32_t *)(row + 1);
     memcpy(at, b->ids, b->count * 4);
     memcpy(at += b->count, b->epochs, b->coverage_count * 4);
@@ -241,6 +243,7 @@ int strict_restore(struct strict *s, uint64_t step, const void *value, size_t si
     b->coverage_count = row->coverage_count;
     b->epoch = row->epoch;
     b->lsn = row->lsn;
+    b->bias_share = row->bias_share;
     memcpy(b->ids, at, b->count * 4);
     memcpy(b->epochs, at += b->count, b->coverage_count * 4);
     memcpy(b->probabilities, at += b->coverage_count, b->count * 4);

@@ -25,12 +25,14 @@ struct strict_batch {
     enum strict_state state;
     uint64_t step, epoch, lsn;
     uint32_t count, coverage_count;
+    double bias_share;              /* as its draw said */
     uint32_t *ids, *epochs;         /* [K], as in a lease */
     float *probabilities, *weights; /* [K] */
     float *losses;                  /* [K] when done and reported */
     bool reported;                  /* done by a report, not by a release */
     uint64_t digest, seq;           /* of the report */
     struct session *reporter;       /* NULL: it has left */
+    uint64_t reporter_number;       /* of that session, also when it has left */
     bool saved;
 };
 

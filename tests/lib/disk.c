@@ -96,7 +96,8 @@ int disk_restore(const struct disk *d, struct engine *e, struct reason *why)
     int rc = 0;
 
     for (size_t i = 0; i < d->count && rc == 0; i++)
-        rc = engine_restore_row(e, &d->rows[i].key, d->rows[i].value, d->rows[i].size, why);
+        if (d->rows[i].key.table != ROWS_AUDIT)
+            rc = engine_restore_row(e, &d->rows[i].key, d->rows[i].value, d->rows[i].size, why);
     return rc;
 }
 

@@ -21,7 +21,8 @@ struct disk {
 /** Make these changes, in their order. */
 void disk_write(struct disk *d, const struct rows *changes);
 
-/** Give every row to an engine that has its jobs. @return as engine_restore_row() */
+/** Give every row that comes back (rows.h) to an engine that has its jobs. @return as
+ * engine_restore_row() */
 int disk_restore(const struct disk *d, struct engine *e, struct reason *why);
 
 void disk_deinit(struct disk *d);

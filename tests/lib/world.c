@@ -140,6 +140,8 @@ static int send_cb(void *ctx, uint64_t peer, const struct message *m)
     if (w->speaker == s)
         note_answer(w, m);
     check_durable(w, s, m);
+    if (m->type == MESSAGE_WELCOME)
+        scribe_welcomed(&w->scribes[s->job], s->number, m->welcome.session);
     if (!hears(s))
         return s->dead ? -OHEM_UNREACHABLE : 0;
     if (m->type == MESSAGE_ERROR)
@@ -193,6 +195,7 @@ static void deliver_cb(void *ctx, const struct engine_delivery *d)
     if (oracle_handed_out(world_oracle(w, s), s->number, d->lease, w->now_ms))
         s->active_ms = w->now_ms;
     compare(w, s, d->lease);
+    scribe_handed_out(&w->scribes[s->job], s->number, d);
     if (hears(s) && d->session->peer == s->peer) {
         post_batch(s, d);
     } else if (s->number % 2 == 0) { /* of half of them it is noticed */
@@ -381,7 +384,7 @@ void world_capture(struct world *w)
     rows_clear(&w->rows);
     CHECK(engine_capture(&w->engine, &w->rows) == 0, "there is memory for a capture");
     for (size_t i = 0; i < w->job_count; i++)
-        oracle_capture(&w->oracles[i]);
+        oracle_capture(&w->oracles[i]), scribe_capture(&w->scribes[i]);
     w->stage = WORLD_CAPTURED;
     world_trace(w, "captured, %zu rows", w->rows.count);
 }
@@ -391,7 +394,7 @@ void world_write(struct world *w)
     assert(w->stage == WORLD_CAPTURED);
     disk_write(&w->disk, &w->rows);
     for (size_t i = 0; i < w->job_count; i++)
-        oracle_written(&w->oracles[i]);
+        oracle_written(&w->oracles[i]), scribe_written(&w->scribes[i]);
     w->stage = WORLD_WRITTEN;
     world_trace(w, "written");
 }
@@ -440,10 +443,13 @@ static void begin_life(struct world *w)
     CHECK(engine_restore_end(&w->engine, clock_of(w), &why) == 0, "restoring: %s", why.text);
     for (size_t i = 0; i < w->job_count; i++)
         oracle_restored(&w->oracles[i], w->now_ms);
+    for (size_t i = 0; i < w->job_count; i++)
+        scribe_restored(&w->scribes[i], engine_find_job(&w->engine, w->jobs[i].name));
     for (size_t i = 0; i < w->survivor_count; i++)
         w->survivors[i].active_ms = w->now_ms;
     world_trace(w, "life %" PRIu64 " begins, %zu rows", w->lives, w->disk.count);
     world_check(w, true);
+    world_check_audit(w, 1);
 }
 
 /* What was on its way is lost, but perhaps the beginning of it. */
@@ -464,7 +470,7 @@ static void end_life(struct world *w, enum world_stage at)
     w->failure_count = 0;
     engine_deinit(&w->engine);
     for (size_t i = 0; i < w->job_count; i++)
-        oracle_died(&w->oracles[i]);
+        oracle_died(&w->oracles[i]), scribe_died(&w->scribes[i]);
     break_connections(w);
 }
 
@@ -520,6 +526,7 @@ void world_deinit(struct world *w)
         survivor_deinit(&w->survivors[i]);
     for (size_t i = 0; i < w->job_count; i++) {
         oracle_deinit(&w->oracles[i]);
+        scribe_deinit(&w->scribes[i]);
         undisturbed_deinit(&w->undisturbed[i]);
     }
     disk_deinit(&w->disk);
@@ -532,4 +539,19 @@ void world_check(struct world *w, bool all)
 {
     for (size_t i = 0; i < w->job_count; i++)
         oracle_check(&w->oracles[i], engine_find_job(&w->engine, w->jobs[i].name), all);
+}
+
+/* Its choice is no roll of the dice: to look changes nothing. */
+void world_check_audit(struct world *w, uint32_t instances)
+{
+    for (size_t i = 0; i < w->job_count; i++) {
+        const struct job *j = engine_find_job(&w->engine, w->jobs[i].name);
+        uint32_t n = (uint32_t)w->jobs[i].dataset.instance_count;
+
+        if (!w->jobs[i].audit)
+            continue;
+        for (uint32_t k = 0; k < (n < instances ? n : instances); k++)
+            scribe_check(&w->scribes[i], &w->disk, j->saved.number, &w->oracles[i],
+                         n <= instances ? k : (uint32_t)(rng_mix(w->dice + k) % n));
+    }
 }

@@ -10,6 +10,7 @@
 
 #include "disk.h"
 #include "oracle.h"
+#include "scribe.h"
 #include "survivor.h"
 #include "undisturbed.h"
 
@@ -31,6 +32,7 @@ struct world {
     uint64_t boot, peer_count;
     struct job_settings jobs[WORLD_JOBS_MAX];
     struct oracle oracles[WORLD_JOBS_MAX];
+    struct scribe scribes[WORLD_JOBS_MAX]; /* of jobs with an audit */
     struct undisturbed undisturbed[WORLD_JOBS_MAX];
     bool compares; /* strict order: with the undisturbed run */
     size_t job_count;
@@ -97,5 +99,8 @@ void world_die(struct world *w);
 
 /** Compare the engine with the oracles. */
 void world_check(struct world *w, bool all);
+
+/** Compare what the disk's audit tells of so many instances with what happened to them. */
+void world_check_audit(struct world *w, uint32_t instances);
 
 #endif

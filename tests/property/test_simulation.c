@@ -39,6 +39,7 @@
 #define RESERVED      4u  /* survivors that the end may need */
 #define TRACE_TAIL    12000u
 #define LARGE_EVERY   50u
+#define AUDITED       16u  /* instances whose whole story is read at the end */
 #define FAILING_SHARE 250u /* of 1000 writes */
 
 /* ---- a schedule ----------------------------------------------------------------------------- */
@@ -73,7 +74,8 @@ static void choose_job(struct schedule *c, size_t number, bool strict)
 
     *j = shell_job(name, 5);
     choose_size(c, j);
-    j->durable = true;
+    j->durable = j->audit = true;
+    j->audit_bytes_max = UINT64_C(1) << 40;
     j->seed = world_roll(w, UINT64_MAX);
     j->lambda = 1.0 / (double)(1u << world_roll(w, 3));
     j->lease_ms = 20 + world_roll(w, 1000);
@@ -82,6 +84,7 @@ static void choose_job(struct schedule *c, size_t number, bool strict)
     j->staleness = strict ? j->credit + (uint32_t)world_roll(w, 12) : 0;
     j->sampler.rho = 1.0 / (double)(1 + world_roll(w, 4));
     j->sampler.unique = world_chance(w, 500);
+    j->sampler.beta = 0.5; /* or all weights are alike */
     j->sampler.weight = (enum sampler_weight)world_roll(w, 3);
 }
 
@@ -547,6 +550,7 @@ static void finish(struct schedule *c)
         cover_all(c, i);
     world_save_all(&c->w);
     CHECK(!engine_unsaved(&c->w.engine), "a quiet engine has something to save");
+    world_check_audit(&c->w, AUDITED);
     world_die(&c->w);
 }
 
@@ -554,7 +558,7 @@ static void finish(struct schedule *c)
 
 struct totals {
     uint64_t reports, late, repeats, forgotten, superseded, again, lies, writes_failed, drains,
-        ended, batches, epochs, lives, deaths[WORLD_STAGES + 1];
+        ended, batches, epochs, lives, audited, deaths[WORLD_STAGES + 1];
 };
 
 static void add_up(struct totals *t, const struct schedule *c)
@@ -578,6 +582,7 @@ static void add_up(struct totals *t, const struct schedule *c)
         t->superseded += o->superseded;
         t->again += o->again;
         t->batches += o->batch_count;
+        t->audited += w->scribes[i].events;
         t->epochs += o->now.closed_count;
     }
 }
@@ -649,10 +654,10 @@ static void print_totals(unsigned long count, const struct totals *t)
         " written %" PRIu64 " starting %" PRIu64 " drained, %" PRIu64 " writes failed, %" PRIu64
         " batches, %" PRIu64 " again, %" PRIu64 " reports, %" PRIu64 " late, %" PRIu64
         " repeated, %" PRIu64 " forgotten, %" PRIu64 " superseded, %" PRIu64 " lies, %" PRIu64
-        " sessions forgotten, %" PRIu64 " epochs\n",
+        " sessions forgotten, %" PRIu64 " epochs, %" PRIu64 " draws and reports audited\n",
         count, t->lives, t->deaths[WORLD_IDLE], t->deaths[WORLD_CAPTURED], t->deaths[WORLD_WRITTEN],
         t->deaths[WORLD_STAGES], t->drains, t->writes_failed, t->batches, t->again, t->reports,
-        t->late, t->repeats, t->forgotten, t->superseded, t->lies, t->ended, t->epochs);
+        t->late, t->repeats, t->forgotten, t->superseded, t->lies, t->ended, t->epochs, t->audited);
 }
 
 static void run(unsigned long first, unsigned long count)
@@ -677,9 +682,9 @@ static void run(unsigned long first, unsigned long count)
     if (only == NULL) /* the schedules are as eventful as they are meant to be */
         assert_true(t.reports > 0 && t.late > 0 && t.repeats > 0 && t.forgotten > 0 &&
                     t.again > 0 && t.lies > 0 && t.writes_failed > 0 && t.ended > 0 &&
-                    t.epochs > 0 && t.drains > 0 && t.superseded > 0 && t.deaths[WORLD_IDLE] > 0 &&
-                    t.deaths[WORLD_CAPTURED] > 0 && t.deaths[WORLD_WRITTEN] > 0 &&
-                    t.deaths[WORLD_STAGES] > 0);
+                    t.epochs > 0 && t.drains > 0 && t.superseded > 0 && t.audited > 0 &&
+                    t.deaths[WORLD_IDLE] > 0 && t.deaths[WORLD_CAPTURED] > 0 &&
+                    t.deaths[WORLD_WRITTEN] > 0 && t.deaths[WORLD_STAGES] > 0);
 }
 
 static void hundreds_of_schedules_keep_all_promises(void **state)

@@ -100,7 +100,8 @@ static void every_setting_reaches_its_field(void **state)
                 "weight = uniform\nalpha = 2.5\nbeta = 1\nnormalise = max\nunique = off\n"
                 "redraws = 0\nwarmup_epochs = 1\nanneal_in = 2\nanneal_out = 0.5\nepochs = 3.5\n"
                 "select = all\nkeep = 0.75\nkeep_count = 9\nmin_keep = 4\nbatch_size = 9000\n"
-                "order = strict\nstaleness = 64\ncredit = 64\nlease_ms = 100\nlate_ms = 0\n");
+                "order = strict\nstaleness = 64\ncredit = 64\nlease_ms = 100\nlate_ms = 0\n"
+                "audit_bytes_max = 1048577\n");
     assert_string_equal(config.listen, "tcp://*:5555");
     assert_string_equal(config.status_socket, "/s/status");
     assert_int_equal(config.socket_mode, 0600);
@@ -139,6 +140,7 @@ static void every_setting_reaches_its_field(void **state)
     assert_int_equal(s->selection.min_keep, 4);
     assert_int_equal(config.jobs[0].order, CONFIG_ORDER_STRICT);
     assert_int_equal(s->staleness, 64);
+    assert_int_equal(s->audit_bytes_max, 1048577);
     assert_int_equal(s->batch_size, 9000);
     assert_int_equal(s->credit, 64);
     assert_int_equal(s->lease_ms, 100);
@@ -531,6 +533,28 @@ static void strict_order_takes_no_setting_that_a_clock_decides(void **state)
                    "instances with order = strict");
 }
 
+static void an_audit_needs_a_state_with_room_for_it(void **state)
+{
+    (void)state;
+    assert_refused("[daemon]\nstate =\n" DATASET "[job a]\naudit = yes\n",
+                   "[job a] audit = yes: needs a state directory ([daemon] state, --state, or "
+                   "$STATE_DIRECTORY)");
+    assert_refused("[daemon]\nstate = /s\nstate_bytes_max = 4194304\n" DATASET
+                   "[job a]\naudit = yes\naudit_bytes_max = 1048577\n",
+                   "[job a] audit_bytes_max = 1048577: all of them together must be at most a "
+                   "quarter of state_bytes_max = 4194304");
+    assert_refused("[daemon]\nstate = /s\nstate_bytes_max = 8388607\n" DATASET
+                   "[job a]\naudit = yes\naudit_bytes_max = 1048576\n"
+                   "[job b]\naudit = yes\naudit_bytes_max = 1048576\n",
+                   "[job b] audit_bytes_max = 1048576: all of them together must be at most a "
+                   "quarter of state_bytes_max = 8388607");
+    assert_read("[daemon]\nstate = /s\nstate_bytes_max = 8388608\n" DATASET
+                "[job a]\naudit = yes\naudit_bytes_max = 1048576\n[job other]\n"
+                "[job b]\naudit = yes\naudit_bytes_max = 1048576\n");
+    assert_true(config.jobs[0].settings.audit && !config.jobs[1].settings.audit);
+    config_deinit(&config);
+}
+
 static void there_may_be_64_jobs_and_no_more(void **state)
 {
     char text[2048] = DATASET;
@@ -686,7 +710,7 @@ TEST_MAIN(TEST(every_setting_reaches_its_field),
           TEST(scores_are_taken_over_from_a_job_of_the_same_data_set),
           TEST(sections_that_do_not_fit_together_are_refused),
           TEST(strict_order_takes_no_setting_that_a_clock_decides),
-          TEST(there_may_be_64_jobs_and_no_more),
+          TEST(an_audit_needs_a_state_with_room_for_it), TEST(there_may_be_64_jobs_and_no_more),
           TEST(a_wrong_value_on_the_command_line_is_refused),
           TEST(what_is_printed_reads_back_to_the_same),
           TEST(the_table_is_sorted_and_its_help_names_each_setting),
