@@ -1,7 +1,9 @@
 /* attach.c - the share socket's other end; see attach.h.
  *
  * Nothing that the daemon says is trusted to be right: sizes are checked against the descriptors
- * before anything is mapped, so that no read goes beyond the memory (SIGBUS).
+ * before anything is mapped, so that no read goes beyond the memory (SIGBUS). A data set's file may
+ * grow while it is mapped, and records then lie behind what was its end: it is mapped once more,
+ * with address space to spare, and the batches before stay where they are.
  */
 #include "attach.h"
 
@@ -10,6 +12,7 @@
 #include "../proto/share.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -24,11 +27,23 @@
 #define CACHE_BYTES  (512u << 10) /* of a batch, that are brought into the cache at most */
 #define COLD_BATCHES 64u          /* read ahead for so many more, once the disk was waited for */
 
+#define MAPPINGS_MAX 32 /* each but the first is half as large again as the one before, or more */
+
+struct mapping {
+    const unsigned char *memory;
+    uint64_t bytes; /* of address space: the file may still be shorter */
+};
+
 struct attachment {
     unsigned refs;
     int connection; /* -1: left */
+    int file;       /* map: the data set's; else -1 */
     struct share_answer told;
+    uint64_t bytes; /* that may be read */
     const unsigned char *memory;
+    struct mapping earlier[MAPPINGS_MAX]; /* batches may lie in them */
+    uint64_t memory_bytes;                /* address space of `memory` */
+    unsigned earlier_count;
     const unsigned char *life; /* map: the life page */
     bool guarded;              /* it said that the daemon lives when it was mapped */
     uint64_t major_faults;     /* of this thread, when last looked at */
@@ -151,9 +166,12 @@ static int map_all(struct attachment *a, const int *fds, int count, struct reaso
         return -OHEM_MALFORMED;
     }
     a->memory = map(fds[0], a->told.bytes);
+    a->bytes = a->memory_bytes = a->told.bytes;
     if (is_file)
         a->life = map(fds[1], SHARE_LIFE_BYTES);
-    if (a->memory != NULL && (!is_file || a->life != NULL))
+    if (is_file)
+        a->file = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+    if (a->memory != NULL && (!is_file || (a->life != NULL && a->file >= 0)))
         return 0;
     reason_set(why, "cannot map %" PRIu64 " bytes: %s", a->told.bytes, strerror(errno));
     return -OHEM_SYSTEM;
@@ -178,6 +196,7 @@ int attach_open(const struct message_welcome *welcome, int timeout_ms, struct at
         return -OHEM_NOMEM;
     }
     a->refs = 1;
+    a->file = -1;
     rc = a->connection = connect_to(welcome->share, why);
     count = rc < 0 ? rc : ask(rc, &welcome->cookie, timeout_ms, &a->told, fds, why);
     rc = count < 0 ? count : 0;
@@ -198,12 +217,18 @@ int attach_open(const struct message_welcome *welcome, int timeout_ms, struct at
     return 0;
 }
 
+static void hang_up(struct attachment *a)
+{
+    if (a->connection >= 0)
+        (void)close(a->connection);
+    a->connection = -1;
+}
+
+/* While batches lie in the file the daemon has to keep its pages: the connection says so. */
 void attach_leave(struct attachment *a)
 {
-    if (a == NULL || a->connection < 0)
-        return;
-    (void)close(a->connection);
-    a->connection = -1;
+    if (a != NULL && (a->told.way != WAY_MAP || a->memory == NULL))
+        hang_up(a);
 }
 
 struct attachment *attach_ref(struct attachment *a)
@@ -216,8 +241,13 @@ void attach_unref(struct attachment *a)
 {
     if (a == NULL || --a->refs > 0)
         return;
+    hang_up(a);
+    if (a->file >= 0)
+        (void)close(a->file);
     if (a->memory != NULL)
-        (void)munmap((void *)(uintptr_t)a->memory, a->told.bytes);
+        (void)munmap((void *)(uintptr_t)a->memory, a->memory_bytes);
+    for (unsigned i = 0; i < a->earlier_count; i++)
+        (void)munmap((void *)(uintptr_t)a->earlier[i].memory, a->earlier[i].bytes);
     if (a->life != NULL)
         (void)munmap((void *)(uintptr_t)a->life, SHARE_LIFE_BYTES);
     free(a);
@@ -231,25 +261,62 @@ enum message_way attach_way(const struct attachment *a)
     return (enum message_way)a->told.way;
 }
 
-static int check_in_file(const struct attachment *a, const struct message_batch *b,
-                         struct reason *why)
+/* More of the address space, beside what is mapped: batches lie there. */
+static void map_more(struct attachment *a, uint64_t size)
+{
+    uint64_t bytes = size + size / 2;
+    void *memory;
+
+    if (bytes > SIZE_MAX || a->earlier_count == MAPPINGS_MAX)
+        return;
+    memory = mmap(NULL, bytes, PROT_READ, MAP_SHARED, a->file, 0);
+    if (memory == MAP_FAILED)
+        return;
+    a->earlier[a->earlier_count++] = (struct mapping){a->memory, a->memory_bytes};
+    a->memory = memory;
+    a->memory_bytes = bytes;
+}
+
+/* The file may have grown since it was mapped. */
+static void look_again(struct attachment *a)
+{
+    struct stat st;
+    uint64_t size;
+
+    if (fstat(a->file, &st) != 0)
+        return;
+    size = (uint64_t)st.st_size;
+    if (size > a->memory_bytes)
+        map_more(a, size);
+    if (size > a->bytes)
+        a->bytes = size < a->memory_bytes ? size : a->memory_bytes;
+}
+
+static bool is_inside(const struct attachment *a, uint64_t offset, uint64_t size)
+{
+    return offset <= a->bytes && size <= a->bytes - offset;
+}
+
+static int check_in_file(struct attachment *a, const struct message_batch *b, struct reason *why)
 {
     for (uint32_t i = 0; i < b->count; i++) {
         uint64_t offset = vector_u64(b->offsets, i), size = vector_u32(b->sizes, i);
 
-        if (offset > a->told.bytes || size > a->told.bytes - offset) {
+        if (!is_inside(a, offset, size))
+            look_again(a);
+        if (!is_inside(a, offset, size)) {
             reason_set(why,
                        "record %" PRIu32 " lies at %" PRIu64 " with %" PRIu64
                        " bytes; the mapped file has %" PRIu64,
-                       i, offset, size, a->told.bytes);
+                       i, offset, size, a->bytes);
             return -OHEM_MALFORMED;
         }
     }
     return 0;
 }
 
-int attach_base(const struct attachment *a, const struct message_batch *b,
-                const unsigned char **out_base, struct reason *why)
+int attach_base(struct attachment *a, const struct message_batch *b, const unsigned char **out_base,
+                struct reason *why)
 {
     int rc;
 

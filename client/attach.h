@@ -2,8 +2,7 @@
  *
  * Fetched over the share socket (PROTOCOL.md, section 9). Batches that lie in it hold a reference,
  * so it stays mapped for them after the session, the client or the daemon have ended. The
- * connection to the share socket stands for as long as the session uses the memory. One thread at a
- * time.
+ * connection to the share socket stands for as long as the memory is used. One thread at a time.
  */
 #ifndef OHEM_ATTACH_H
 #define OHEM_ATTACH_H
@@ -24,7 +23,8 @@ struct attachment;
 int attach_open(const struct message_welcome *welcome, int timeout_ms, struct attachment **out,
                 struct reason *why);
 
-/** The session uses it no more: its connection is closed, the memory stays. NULL is allowed. */
+/** The session uses it no more: its connection is closed (that of a file when the last batch is
+ *  given back, since it holds the file's pages), the memory stays. NULL is allowed. */
 void attach_leave(struct attachment *a);
 
 /** @return a */
@@ -36,11 +36,11 @@ void attach_unref(struct attachment *a);
 enum message_way attach_way(const struct attachment *a);
 
 /**
- * Where a BATCH's records begin to be counted.
+ * Where a BATCH's records begin to be counted. A file that has grown is mapped again first.
  * @return 0, or -OHEM_MALFORMED when a record would lie beyond the memory
  */
-int attach_base(const struct attachment *a, const struct message_batch *b,
-                const unsigned char **out_base, struct reason *why);
+int attach_base(struct attachment *a, const struct message_batch *b, const unsigned char **out_base,
+                struct reason *why);
 
 /** Is all that was read of it so far what the daemon meant? Cheap: one or three words are read. */
 bool attach_is_good(const struct attachment *a);

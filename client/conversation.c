@@ -107,6 +107,14 @@ static struct ohem_batch *take_memory(struct ohem_client *c)
     return b;
 }
 
+/* The data set has grown: a trainer asks for N to have room for each id that it gets. */
+static void note_ids(struct ohem_client *c, const struct ohem_batch *b)
+{
+    for (uint32_t i = 0; i < b->count; i++)
+        if (b->ids[i] >= c->welcome.instance_count)
+            c->welcome.instance_count = b->ids[i] + 1;
+}
+
 static int fill_batch(struct ohem_client *c, struct ohem_batch *b, const struct message_batch *m)
 {
     int rc;
@@ -114,6 +122,7 @@ static int fill_batch(struct ohem_client *c, struct ohem_batch *b, const struct 
     batch_fill(b, m, (enum message_records)c->welcome.layout);
     b->boot = c->welcome.boot;
     b->session = c->welcome.session;
+    note_ids(c, b);
     if (m->way != WAY_INLINE) {
         rc = batch_take_mapped(b, m, c->attachment, &c->why);
         if (rc == 0)

@@ -153,7 +153,9 @@ OHEM_API const char *ohem_connect_error(void);
  *  next call. */
 OHEM_API const char *ohem_client_error(const struct ohem_client *client);
 
-/** N, the number of instances in the job's data set: ids are 0..N-1. */
+/** N, the number of instances in the job's data set: ids are 0..N-1. When the operator lets a job
+ *  go on with a data set that has grown at its end, N grows before ohem_next() hands out an id that
+ *  was not below it: who keeps an array by id looks again then. */
 OHEM_API uint64_t ohem_instance_count(const struct ohem_client *client);
 
 /** Bytes of every record of the data set, or 0 when their sizes differ. */

@@ -102,6 +102,19 @@ int config_set(struct config *c, const char *key, const char *value, struct reas
  */
 int config_check(struct config *c, struct reason *why);
 
+/* One difference between two configurations, as a line: "[job j] rho = 0.4, was 0.5".
+ * @param waits_why  why it does not apply to a daemon that runs, or NULL: it does */
+typedef void (*config_say_cb)(void *ctx, const char *line, const char *waits_why);
+
+/**
+ * Go on with another configuration, a checked one, as far as a running daemon can: settings that
+ * need a restart stay what they are, and what is in force then fits together.
+ * @param say_cb  called for each difference
+ * @return 0, or -OHEM_CONFIG, -OHEM_NOMEM with the reason: nothing has changed, nothing was said
+ */
+int config_change(struct config *running, const struct config *next, config_say_cb say_cb,
+                  void *ctx, struct reason *why);
+
 /** Print all settings in force, as a file that config_read() takes and reads to the same. */
 void config_print(const struct config *c, FILE *out);
 

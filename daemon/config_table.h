@@ -38,6 +38,7 @@ struct config_setting {
     const char *const *words;  /* ends with NULL */
     const char *default_shown; /* where the default is not a constant; else NULL */
     bool optional;             /* a path that may be empty */
+    bool live;                 /* a reload may change it; else a restart has to */
     const char *meaning;
 };
 

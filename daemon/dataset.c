@@ -2,12 +2,11 @@
  *
  * The scan runs in key order, so an id is the number of entries before its key. LMDB promises that
  * what a read transaction returned stays where it is until the transaction ends; ours ends with the
- * data set. Keys are needed rarely: every CHECKPOINT_STRIDE-th is kept, the rest is a short walk.
+ * data set. Keys are needed rarely: every DATASET_STRIDE-th is kept, the rest is a short walk.
  */
-#include "dataset.h"
+#include "dataset_inner.h"
 
 #include "../proto/error.h"
-#include "dataset_env.h"
 #include "engine/rng.h"
 
 #include <errno.h>
@@ -24,25 +23,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHECKPOINT_STRIDE 256
-#define DATABASES_MAX     128 /* names looked at for "holds named databases: ..." */
-#define NAMES_BYTES_MAX   256 /* of the list in that error */
-#define PROGRESS_STRIDE   65536
-#define NAME_BYTES_MAX    512
-
-struct dataset {
-    struct environment *in;
-    MDB_dbi dbi;
-    MDB_cursor *cursor; /* for keys */
-    struct dataset_record *records;
-    struct dataset_record *checkpoints; /* the keys of ids 0, 256, 512, ... */
-    uint64_t count, capacity;
-    uint64_t bytes, size_min, size_max, fingerprint;
-    struct environment_file file;
-    struct reason no_file; /* why clients cannot map it, or "" */
-    enum dataset_readahead readahead;
-    atomic_uint cold; /* pieces still to be read ahead for, since the disk was waited for */
-};
+#define DATABASES_MAX   128 /* names looked at for "holds named databases: ..." */
+#define NAMES_BYTES_MAX 256 /* of the list in that error */
+#define PROGRESS_STRIDE 65536
+#define NAME_BYTES_MAX  512
 
 /* ---- the database ------------------------------------------------------------------------------
  */
@@ -57,7 +41,7 @@ static bool note_database(struct dataset *d, const MDB_val *key, char *names)
         return false;
     memcpy(name, key->mv_data, key->mv_size);
     name[key->mv_size] = '\0';
-    if (mdb_dbi_open(d->in->txn, name, 0, &dbi) != 0)
+    if (mdb_dbi_open(d->at->txn, name, 0, &dbi) != 0)
         return false;
     if (strlen(names) + strlen(name) + 3 < NAMES_BYTES_MAX) {
         strcat(names, names[0] != '\0' ? ", " : "");
@@ -74,7 +58,7 @@ static int refuse_databases(struct dataset *d, const char *path, struct reason *
     MDB_cursor *cursor;
     MDB_val key;
     bool found = false;
-    int rc = mdb_cursor_open(d->in->txn, d->dbi, &cursor);
+    int rc = mdb_cursor_open(d->at->txn, d->dbi, &cursor);
 
     if (rc != 0)
         return dataset_env_fail(path, "cannot read", rc, why);
@@ -93,14 +77,14 @@ static int open_database(struct dataset *d, const char *path, const char *databa
 {
     const char *name = database[0] != '\0' ? database : NULL;
     unsigned flags = 0;
-    int rc = mdb_dbi_open(d->in->txn, name, 0, &d->dbi);
+    int rc = mdb_dbi_open(d->at->txn, name, 0, &d->dbi);
 
     if (rc == MDB_NOTFOUND) {
         reason_set(why, "data set '%s' has no database '%s'", path, database);
         return -OHEM_DATASET;
     }
     if (rc == 0)
-        rc = mdb_dbi_flags(d->in->txn, d->dbi, &flags);
+        rc = mdb_dbi_flags(d->at->txn, d->dbi, &flags);
     if (rc != 0)
         return dataset_env_fail(path, "cannot open the database", rc, why);
     if (flags & MDB_DUPSORT) {
@@ -123,7 +107,7 @@ static void touch_records(struct dataset *d)
     MDB_val key, value;
     volatile char byte;
 
-    if (mdb_cursor_open(d->in->txn, d->dbi, &cursor) != 0)
+    if (mdb_cursor_open(d->at->txn, d->dbi, &cursor) != 0)
         return;
     while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0)
         if (value.mv_size > 0)
@@ -191,7 +175,7 @@ static int check_length(struct dataset *d, const char *path, const char *databas
 static int take_index_memory(struct dataset *d, const char *path, struct reason *why)
 {
     MDB_stat st;
-    int rc = mdb_stat(d->in->txn, d->dbi, &st);
+    int rc = mdb_stat(d->at->txn, d->dbi, &st);
 
     if (rc != 0)
         return dataset_env_fail(path, "cannot read", rc, why);
@@ -202,31 +186,34 @@ static int take_index_memory(struct dataset *d, const char *path, struct reason 
     }
     d->capacity = st.ms_entries;
     d->records = malloc(d->capacity * sizeof *d->records);
-    d->checkpoints = malloc((d->capacity / CHECKPOINT_STRIDE + 1) * sizeof *d->checkpoints);
-    if (d->records != NULL && d->checkpoints != NULL)
+    d->checkpoints = malloc((d->capacity / DATASET_STRIDE + 1) * sizeof *d->checkpoints);
+    d->hashes = malloc((d->capacity / DATASET_STRIDE + 1) * sizeof *d->hashes);
+    if (d->records != NULL && d->checkpoints != NULL && d->hashes != NULL)
         return 0;
     reason_set(why, "data set '%s': no memory for the addresses of %zu instances", path,
                st.ms_entries);
     return -OHEM_NOMEM;
 }
 
-static uint64_t hash_key(const MDB_val *key)
+uint64_t dataset_hash_key(uint64_t before, const MDB_val *key)
 {
     const unsigned char *byte = key->mv_data;
     uint64_t h = key->mv_size;
 
     for (size_t i = 0; i < key->mv_size; i++)
         h = (h ^ byte[i]) * UINT64_C(0x100000001b3);
-    return rng_mix(h);
+    return rng_mix(before + rng_mix(h));
 }
 
 static void note_record(struct dataset *d, const MDB_val *key, const MDB_val *value)
 {
     d->records[d->count] = (struct dataset_record){value->mv_data, value->mv_size};
-    if (d->count % CHECKPOINT_STRIDE == 0)
-        d->checkpoints[d->count / CHECKPOINT_STRIDE] =
+    if (d->count % DATASET_STRIDE == 0) {
+        d->checkpoints[d->count / DATASET_STRIDE] =
             (struct dataset_record){key->mv_data, key->mv_size};
-    d->fingerprint = rng_mix(d->fingerprint + hash_key(key));
+        d->hashes[d->count / DATASET_STRIDE] = d->fingerprint;
+    }
+    d->fingerprint = dataset_hash_key(d->fingerprint, key);
     d->bytes += value->mv_size;
     if (value->mv_size < d->size_min)
         d->size_min = value->mv_size;
@@ -251,6 +238,10 @@ static int scan(struct dataset *d, const char *path, struct reason *why,
             return -OHEM_DATASET;
         }
         note_record(d, &key, &value);
+        if (d->count % PROGRESS_STRIDE == 0 && atomic_load(&d->stop)) {
+            reason_set(why, "data set '%s': no longer wanted", path);
+            return -OHEM_DATASET;
+        }
         if (d->count % PROGRESS_STRIDE == 0 && progress_cb != NULL && time(NULL) != told) {
             told = time(NULL);
             progress_cb(ctx, d->count, d->capacity);
@@ -285,7 +276,7 @@ static void find_file(struct dataset *d)
 {
     uint64_t stride = d->count / CHECKS + 1;
 
-    if (dataset_env_file(d->in, d->records[0].data, &d->file, &d->no_file) != 0)
+    if (dataset_env_file(d->at, d->records[0].data, &d->file, &d->no_file) != 0)
         return;
     for (uint64_t id = 0; id < d->count; id++) {
         const char *end = (const char *)d->records[id].data + d->records[id].size;
@@ -299,46 +290,124 @@ static void find_file(struct dataset *d)
     }
 }
 
+/* ---- opening -----------------------------------------------------------------------------------
+ */
+
+int dataset_new(const char *path, const char *database, struct dataset **out, struct reason *why)
+{
+    struct dataset *d = calloc(1, sizeof *d);
+
+    if (d != NULL) {
+        d->refs = 1;
+        d->size_min = UINT64_MAX;
+        d->path = strdup(path);
+        d->database = strdup(database);
+    }
+    if (d != NULL && d->path != NULL && d->database != NULL) {
+        *out = d;
+        return 0;
+    }
+    dataset_close(d);
+    reason_set(why, "data set '%s': no memory", path);
+    return -OHEM_NOMEM;
+}
+
+/* LMDB forgets the handles of named databases with the transaction that opened them, unless that is
+ * committed. Later snapshots need them, so the first one is preceded by a transaction that opens
+ * all, as far as they are looked for. */
+static int open_handles(struct dataset *d)
+{
+    char ignored[NAMES_BYTES_MAX] = "";
+    MDB_cursor *cursor;
+    MDB_val key;
+    MDB_dbi dbi;
+    int rc = mdb_dbi_open(d->at->txn, NULL, 0, &dbi);
+
+    if (rc == 0)
+        rc = mdb_cursor_open(d->at->txn, dbi, &cursor);
+    if (rc != 0)
+        return rc;
+    if (d->database[0] != '\0')
+        (void)mdb_dbi_open(d->at->txn, d->database, 0,
+                           &dbi); /* what is wrong with it comes later */
+    for (int i = 0; i < DATABASES_MAX && mdb_cursor_get(cursor, &key, NULL, MDB_NEXT) == 0; i++)
+        (void)note_database(d, &key, ignored);
+    mdb_cursor_close(cursor);
+    return dataset_env_snapshot_commit(d->at);
+}
+
+/* The first snapshot of an environment, or the one that other data sets have. */
+static int open_snapshot(struct dataset *d, struct reason *why)
+{
+    bool first = TAILQ_EMPTY(&d->in->snapshots);
+    int rc = dataset_env_snapshot(d->in, false, &d->at);
+
+    if (rc != 0)
+        return dataset_env_fail(d->path, "cannot open", rc, why);
+    if (!first)
+        return 0;
+    rc = check_length(d, d->path, d->database, why);
+    if (rc != 0)
+        return rc;
+    rc = open_handles(d);
+    return rc == 0 ? 0 : dataset_env_fail(d->path, "cannot read", rc, why);
+}
+
+int dataset_read_all(struct dataset *d, struct reason *why, dataset_progress_cb progress_cb,
+                     void *ctx)
+{
+    int rc = take_index_memory(d, d->path, why);
+
+    if (rc == 0 && (rc = mdb_cursor_open(d->at->txn, d->dbi, &d->cursor)) != 0)
+        rc = dataset_env_fail(d->path, "cannot read", rc, why);
+    if (rc == 0)
+        rc = scan(d, d->path, why, progress_cb, ctx);
+    if (rc == 0)
+        find_file(d);
+    return rc;
+}
+
 int dataset_open(const char *path, const char *database, bool immutable, struct dataset **out,
                  struct reason *why, dataset_progress_cb progress_cb, void *ctx)
 {
-    struct dataset *d = calloc(1, sizeof *d);
-    int rc;
+    struct dataset *d = NULL;
+    int rc = dataset_new(path, database, &d, why);
 
-    if (d == NULL) {
-        reason_set(why, "data set '%s': no memory", path);
-        return -OHEM_NOMEM;
-    }
-    d->size_min = UINT64_MAX;
-    rc = dataset_env_open(path, immutable, &d->in, why);
     if (rc == 0)
-        rc = check_length(d, path, database, why);
+        rc = dataset_env_open(path, immutable, &d->in, why);
+    if (rc == 0)
+        rc = open_snapshot(d, why);
     if (rc == 0)
         rc = open_database(d, path, database, why);
     if (rc == 0)
-        rc = take_index_memory(d, path, why);
-    if (rc == 0 && (rc = mdb_cursor_open(d->in->txn, d->dbi, &d->cursor)) != 0)
-        rc = dataset_env_fail(path, "cannot read", rc, why);
-    if (rc == 0)
-        rc = scan(d, path, why, progress_cb, ctx);
+        rc = dataset_read_all(d, why, progress_cb, ctx);
     if (rc != 0) {
         dataset_close(d);
         return rc;
     }
-    find_file(d);
     *out = d;
     return 0;
 }
 
+struct dataset *dataset_ref(struct dataset *d)
+{
+    d->refs++;
+    return d;
+}
+
 void dataset_close(struct dataset *d)
 {
-    if (d == NULL)
+    if (d == NULL || --d->refs > 0)
         return;
     if (d->cursor != NULL)
         mdb_cursor_close(d->cursor);
+    dataset_env_snapshot_unref(d->at);
     dataset_env_unref(d->in);
     free(d->records);
     free(d->checkpoints);
+    free(d->hashes);
+    free(d->path);
+    free(d->database);
     free(d);
 }
 
@@ -375,18 +444,28 @@ struct dataset_record dataset_record(const struct dataset *d, uint64_t id)
     return d->records[id];
 }
 
-int dataset_key(const struct dataset *d, uint64_t id, struct dataset_record *out)
+int dataset_walk_to(const struct dataset *d, uint64_t id, MDB_val *out)
 {
-    const struct dataset_record *checkpoint = &d->checkpoints[id / CHECKPOINT_STRIDE];
+    const struct dataset_record *checkpoint = &d->checkpoints[id / DATASET_STRIDE];
     MDB_val key = {.mv_size = checkpoint->size, .mv_data = (void *)(uintptr_t)checkpoint->data};
     int rc = mdb_cursor_get(d->cursor, &key, NULL, MDB_SET_KEY);
 
-    for (uint64_t i = 0; i < id % CHECKPOINT_STRIDE && rc == 0; i++)
+    for (uint64_t i = 0; i < id % DATASET_STRIDE && rc == 0; i++)
         rc = mdb_cursor_get(d->cursor, &key, NULL, MDB_NEXT);
     if (rc != 0)
         return -OHEM_DATASET;
-    *out = (struct dataset_record){key.mv_data, key.mv_size};
+    *out = key;
     return 0;
+}
+
+int dataset_key(const struct dataset *d, uint64_t id, struct dataset_record *out)
+{
+    MDB_val key;
+    int rc = dataset_walk_to(d, id, &key);
+
+    if (rc == 0)
+        *out = (struct dataset_record){key.mv_data, key.mv_size};
+    return rc;
 }
 
 int dataset_file(const struct dataset *d, struct dataset_file *out, struct reason *why)

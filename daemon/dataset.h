@@ -2,8 +2,9 @@
  *
  * Opened once, in one read transaction that is kept: it pins the pages, so the addresses found by
  * one scan at the start stay valid and a record is found without a tree descent. An instance's id
- * is the ordinal of its key. Reading records is safe from any thread; keys and scan from the loop's
- * only.
+ * is the ordinal of its key. What is written later is seen by the next generation: a data set of
+ * its own, which replaces this one if its keys only grew at the end. Reading records is safe from
+ * any thread; keys and scan from the loop's only.
  */
 #ifndef OHEMD_DATASET_H
 #define OHEMD_DATASET_H
@@ -37,7 +38,36 @@ typedef void (*dataset_progress_cb)(void *ctx, uint64_t done, uint64_t total);
  */
 int dataset_open(const char *path, const char *database, bool immutable, struct dataset **out,
                  struct reason *why, dataset_progress_cb progress_cb, void *ctx);
+
+/** One more owner: records are lent until the last one closes it. @return d */
+struct dataset *dataset_ref(struct dataset *d);
 void dataset_close(struct dataset *d);
+
+/* ---- the next generation (dataset_grow.c) ---- */
+
+/**
+ * Has the environment been written to since? Then pin its present state, unread.
+ * @param out  NULL: nothing was written, or nobody ever writes to it (immutable)
+ * @return 0, or -OHEM_DATASET, -OHEM_NOMEM with the reason: it cannot be followed
+ */
+int dataset_look(const struct dataset *d, struct dataset **out, struct reason *why);
+
+/** Read what dataset_look() pinned. Long; any thread, and nobody else may touch it meanwhile.
+ *  @return as dataset_open(); then it can only be closed */
+int dataset_scan(struct dataset *next, struct reason *why);
+
+/** Give up its scan soon, with -OHEM_DATASET. From another thread. */
+void dataset_stop_scan(struct dataset *next);
+
+/**
+ * May `next` take the place of d? All keys of d must come first, and what its clients count on must
+ * hold: where all records had one size they still have.
+ * @return 0, or -OHEM_DATASET with the first key that differs and where it stands
+ */
+int dataset_compare(const struct dataset *d, const struct dataset *next, struct reason *why);
+
+/** The fingerprint that a data set of the first n keys has. @return whether there are so many */
+bool dataset_prefix(const struct dataset *d, uint64_t n, uint64_t *out);
 
 uint64_t dataset_count(const struct dataset *d);
 uint64_t dataset_record_bytes(const struct dataset *d);     /* of every record, 0: sizes differ */

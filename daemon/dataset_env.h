@@ -1,8 +1,9 @@
-/* dataset_env.h - one LMDB environment, its snapshot, and its file as a client may map it.
+/* dataset_env.h - one LMDB environment, its snapshots, and its file as a client may map it.
  *
  * Private to dataset*.c, the only ones to include lmdb.h. LMDB's locks are the process's: who opens
  * an environment twice loses the first one's snapshot to the next writer. So data sets that lie in
- * one environment share it. From the loop's thread only.
+ * one environment share it, and a later snapshot is one more transaction beside the earlier ones.
+ * From the loop's thread only.
  */
 #ifndef OHEMD_DATASET_ENV_H
 #define OHEMD_DATASET_ENV_H
@@ -15,6 +16,8 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+TAILQ_HEAD(snapshot_list, snapshot);
+
 struct environment {
     TAILQ_ENTRY(environment) of_process;
     unsigned refs;
@@ -22,13 +25,35 @@ struct environment {
     ino_t inode;
     bool immutable;
     MDB_env *env;
+    struct snapshot_list snapshots; /* oldest first */
+};
+
+/* A read transaction, which pins the pages that it sees. */
+struct snapshot {
+    TAILQ_ENTRY(snapshot) of_environment;
+    unsigned refs; /* by data sets, which hold the environment as well */
+    struct environment *in;
     MDB_txn *txn;
 };
 
-/** Open, with a read transaction that pins the snapshot; or join one that is open already. Data
- * sets of one environment must agree on immutable. @return 0, or -OHEM_DATASET, -OHEM_NOMEM */
+/** Open, or join one that is open already. Data sets of one environment must agree on immutable.
+ *  @return 0, or -OHEM_DATASET, -OHEM_NOMEM */
 int dataset_env_open(const char *path, bool immutable, struct environment **out,
                      struct reason *why);
+
+/** Is that path's data file another one than this environment's by now? */
+bool dataset_env_was_replaced(const struct environment *e, const char *path);
+
+/** The latest snapshot that is held already; else, or when it is not the newest state of the file
+ *  and that is asked for, a new one. @return 0, or LMDB's error */
+int dataset_env_snapshot(struct environment *e, bool newest, struct snapshot **out);
+
+/** End its transaction, keep the handles of databases that it opened, and begin it anew. Nobody
+ *  else has it. @return 0, or LMDB's error */
+int dataset_env_snapshot_commit(struct snapshot *s);
+
+/** NULL is allowed. */
+void dataset_env_snapshot_unref(struct snapshot *s);
 
 /** NULL is allowed. */
 void dataset_env_unref(struct environment *e);
@@ -50,7 +75,7 @@ struct environment_file {
  * from the header of a meta page, whose newest id must be the one that LMDB tells.
  * @return 0, or -OHEM_DATASET with the reason
  */
-int dataset_env_file(struct environment *e, const void *record, struct environment_file *out,
+int dataset_env_file(const struct snapshot *s, const void *record, struct environment_file *out,
                      struct reason *why);
 
 #endif

@@ -82,12 +82,13 @@ static bool check_metas(struct environment *e, struct environment_file *f)
     return false;
 }
 
-int dataset_env_file(struct environment *e, const void *record, struct environment_file *out,
+int dataset_env_file(const struct snapshot *s, const void *record, struct environment_file *out,
                      struct reason *why)
 {
+    struct environment *e = s->in;
     struct stat st;
 
-    *out = (struct environment_file){.snapshot = mdb_txn_id(e->txn)};
+    *out = (struct environment_file){.snapshot = mdb_txn_id(s->txn)};
     if (mdb_env_get_fd(e->env, &out->fd) != 0 || fstat(out->fd, &st) != 0)
         reason_set(why, "its file has no descriptor");
     else if (!find_mapping(e, record, &out->base))

@@ -266,6 +266,7 @@ int keeper_finish(struct keeper *k, struct reason *why)
     stop(k);
     if (state_rows(k->state) == NULL) /* a commit was under way, or could not be made */
         rc = commit_now(k, why);
+    engine_end(k->engine);
     if (rc == 0)
         rc = capture_and_commit_now(k, why);
     return rc;

@@ -183,7 +183,7 @@ static void finish(struct loader *l, struct parcel *p)
     TAILQ_REMOVE(&l->waiting, p, entry);
     TAILQ_INSERT_TAIL(&l->lent, p, entry);
     l->waiting_count--;
-    parcel_leave_ring(p);
+    parcel_leave(p);
     if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
         take_back(l, p);
 }
@@ -281,7 +281,7 @@ void loader_close(struct loader *l)
     l->closing = true;
     pool_close(l->pool);
     TAILQ_FOREACH (p, &l->waiting, entry)
-        parcel_leave_ring(p); /* while the loop can still end rings */
+        parcel_leave(p); /* while the loop can still end rings */
     uv_close((uv_handle_t *)&l->returned, NULL);
 }
 

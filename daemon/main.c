@@ -13,6 +13,7 @@
 #include "log.h"
 #include "notify.h"
 #include "options.h"
+#include "reload.h"
 #include "server.h"
 #include "status.h"
 
@@ -35,7 +36,7 @@
 #define RUNTIME_MODE    0750
 #define PERMISSIONS_ALL 0777
 
-#define SIGNAL_COUNT 3 /* that end the daemon: SIGTERM, SIGINT, SIGHUP */
+#define SIGNAL_COUNT 3 /* SIGTERM and SIGINT end the daemon, SIGHUP reloads */
 
 struct daemon {
     struct config config;
@@ -44,6 +45,9 @@ struct daemon {
     struct server *server;
     struct status *status;
     struct control *control;
+    struct reload *reload;
+    int argc;
+    char **argv;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t rates, watchdog;
     bool ending; /* a signal came */
@@ -167,6 +171,7 @@ static void warn_of_tcp(const struct config *c)
 
 static void close_all(struct daemon *d)
 {
+    reload_close(d->reload);
     status_close(d->status);
     control_close(d->control);
     server_close(d->server);
@@ -183,6 +188,17 @@ static void drained_cb(void *ctx)
 
     d->end_rc = server_finish(d->server, &d->end_why);
     close_all(d);
+}
+
+static void hangup_cb(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+
+    (void)number;
+    if (d->ending)
+        log_warning("main", "not reloaded: draining");
+    else
+        reload_begin(d->reload);
 }
 
 /* The first signal asks, the second one insists. */
@@ -235,7 +251,6 @@ static void watchdog_cb(uv_timer_t *timer)
 /* Our own handles. libuv's init and start of these cannot fail but for a signal. */
 static int start_handles(struct daemon *d, struct reason *why)
 {
-    /* a terminal that closes is no reason to lose a report */
     static const int numbers[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP};
     uint64_t watchdog_ms = notify_watchdog_ms();
     int rc = 0;
@@ -251,7 +266,8 @@ static int start_handles(struct daemon *d, struct reason *why)
         (void)uv_signal_init(&d->loop, &d->signals[i]);
         d->signals[i].data = d;
         if (rc == 0)
-            rc = uv_signal_start(&d->signals[i], signal_cb, numbers[i]);
+            rc = uv_signal_start(&d->signals[i], numbers[i] == SIGHUP ? hangup_cb : signal_cb,
+                                 numbers[i]);
     }
     if (rc == 0)
         return 0;
@@ -306,11 +322,21 @@ static int prepare(struct daemon *d, struct reason *why)
     int rc = make_folders(&d->config, why);
 
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN); /* for now: all is being read already */
     raise_descriptor_limit();
     if (rc == 0)
         rc = open_datasets(d, why);
     /* between bind() and chmod() a socket must not be more open than after it */
     (void)umask(PERMISSIONS_ALL & ~(mode_t)d->config.socket_mode);
+    return rc;
+}
+
+static int make_reload(struct daemon *d, struct reason *why)
+{
+    int rc = reload_new(&d->loop, d->argc, d->argv, &d->config, d->datasets, d->server, &d->reload);
+
+    if (rc != 0)
+        reason_set(why, "%s", error_text(rc));
     return rc;
 }
 
@@ -321,7 +347,9 @@ static int serve(struct daemon *d, struct reason *why)
 
     if (rc != 0)
         return rc;
-    rc = status_new(&d->loop, &d->config, d->server, &d->status, why);
+    rc = make_reload(d, why);
+    if (rc == 0)
+        rc = status_new(&d->loop, &d->config, d->server, d->reload, &d->status, why);
     if (rc != 0)
         goto err_after_server;
     rc = control_new(&d->loop, &d->config, d->server, &d->control, why);
@@ -341,6 +369,7 @@ static int serve(struct daemon *d, struct reason *why)
     }
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
     control_free(d->control);
+    reload_free(d->reload);
     status_free(d->status);
     server_free(d->server);
     if (rc == 0 && d->end_rc != 0) {
@@ -355,6 +384,7 @@ err_after_server:
     server_close(d->server);
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
     status_free(d->status);
+    reload_free(d->reload);
     server_free(d->server);
     return rc;
 }
@@ -405,6 +435,8 @@ int main(int argc, char **argv)
 
     if (rc != 0)
         return complain(rc, &why);
+    d.argc = argc;
+    d.argv = argv;
     if (action == OPTIONS_RUN)
         rc = run(&d, &why);
     else if (action == OPTIONS_CHECK)

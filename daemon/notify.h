@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 void notify_ready(const char *status);
+void notify_reloading(void); /* until the next notify_ready() */
 void notify_stopping(const char *status);
 void notify_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -59,7 +59,7 @@ static void print_help(void)
     (void)puts(
         "\nIts sockets are made in $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR/ohemd, else\n"
         "/run/ohemd; its state lies in $STATE_DIRECTORY, if that is set. Exit codes: 0 after\n"
-        "SIGTERM, SIGINT, SIGHUP, 1 it failed, 2 wrong options or configuration.");
+        "SIGTERM or SIGINT, 1 it failed, 2 wrong options or configuration. SIGHUP reloads.");
 }
 
 static void print_version(void)
@@ -152,6 +152,7 @@ static int read_arguments(int argc, char **argv, struct options *o, struct reaso
     int at = 1, letter, rc = 0; /* at: of the argument being read */
 
     fill_getopt(table);
+    optind = 0; /* from the beginning, also the second time */
     opterr = 0; /* its messages are ours to word */
     while (rc == 0 && o->action != OPTIONS_ANSWERED &&
            (letter = getopt_long(argc, argv, "+:", table, NULL)) != -1) {

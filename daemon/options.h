@@ -17,7 +17,7 @@ enum options_action {
 
 /**
  * Read the options and the configuration that they name: the defaults, then the file, then what the
- * command line says.
+ * command line says. May be called again, to read them anew.
  * @param config  set on success, unless answered; checked. config_deinit() it
  * @return 0, or -OHEM_INVALID, -OHEM_CONFIG, -OHEM_NOMEM with the reason
  */

@@ -250,7 +250,7 @@ int parcel_fill(struct parcel *p, const struct loader_order *order)
         rc = ensure(&p->vectors, &p->vectors_capacity, columns_bytes(k));
     if (rc != 0)
         return rc;
-    p->dataset = order->dataset;
+    p->dataset = dataset_ref(order->dataset);
     p->announced = false;
     p->ring = NULL;
     p->piece_count = p->left = 0;
@@ -268,12 +268,14 @@ int parcel_fill(struct parcel *p, const struct loader_order *order)
     if (rc == 0)
         rc = cut_block(p, k, order->delivery->dataset->number);
     if (rc != 0)
-        parcel_leave_ring(p);
+        parcel_leave(p);
     return rc;
 }
 
-void parcel_leave_ring(struct parcel *p)
+void parcel_leave(struct parcel *p)
 {
+    dataset_close(p->dataset);
+    p->dataset = NULL;
     if (p->ring == NULL)
         return;
     share_ring_end(p->ring, p->public.batch.batch.slot);

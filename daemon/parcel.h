@@ -55,8 +55,9 @@ int parcel_fill(struct parcel *p, const struct loader_order *order);
 /** pool_item.run: gather a piece. */
 void parcel_gather_piece(struct pool_item *item);
 
-/** Its gather has ended: the slot that it wrote to may be written to again. */
-void parcel_leave_ring(struct parcel *p);
+/** Its gather has ended: the slot that it wrote to may be written to again, and the data set is let
+ *  go. */
+void parcel_leave(struct parcel *p);
 
 /** The PART that carries a piece. */
 struct message parcel_part(const struct parcel *p, const struct piece *piece);

@@ -26,7 +26,7 @@
 
 struct server {
     const struct config *config;
-    struct dataset *const *datasets;
+    struct dataset **datasets;
     uv_loop_t *loop;
     struct router *router; /* NULL once closed */
     struct engine engine;
@@ -34,6 +34,7 @@ struct server {
     struct codec *codec;
     struct loader *loader;
     struct share *share;
+    struct generations *generations;
     struct server_timing timing;
     uint64_t turn_at_ns, idle_ns; /* when the last turn ended; waited until then, all together */
     uv_poll_t poll;
@@ -146,7 +147,8 @@ static void ended_cb(void *ctx, const struct session *session)
 {
     struct server *s = ctx;
 
-    share_forget(s->share, session->number);
+    share_forget(s->share, session->number,
+                 generations_serial(s->generations, session->job->settings.dataset.number));
 }
 
 /* engine_out.has_room */
@@ -358,14 +360,7 @@ static int add_jobs(struct server *s, struct reason *why)
 
         while (strcmp(c->datasets[number].name, c->jobs[i].dataset) != 0)
             number++; /* config_check() saw to it that there is one */
-        settings.dataset = (struct job_dataset){
-            .instance_count = dataset_count(s->datasets[number]),
-            .record_bytes = dataset_record_bytes(s->datasets[number]),
-            .record_bytes_max = dataset_record_bytes_max(s->datasets[number]),
-            .generation = dataset_fingerprint(s->datasets[number]),
-            .number = number,
-            .fields = c->datasets[number].fields,
-        };
+        settings.dataset = generations_describe(s->generations, number);
         settings.text = s->texts[i] = print_job(&c->jobs[i]);
         keeper_fill_secret(s->keeper, settings.secret);
         rc = engine_add_job(&s->engine, &settings, why);
@@ -411,6 +406,37 @@ static void start_handles(struct server *s, int fd)
     (void)uv_prepare_start(&s->prepare, prepare_cb);
 }
 
+/* ---- while it runs -----------------------------------------------------------------------------
+ */
+
+struct generations *server_generations(struct server *s)
+{
+    return s->generations;
+}
+
+static void configure_job(struct server *s, size_t i)
+{
+    struct job_settings settings = s->config->jobs[i].settings;
+    char *text = print_job(&s->config->jobs[i]);
+
+    settings.text = text;
+    job_set_policies(engine_find_job(&s->engine, settings.name), &settings);
+    free(s->texts[i]);
+    s->texts[i] = text;
+}
+
+void server_configure(struct server *s)
+{
+    const struct config *c = s->config;
+
+    engine_set_limits(&s->engine, c->payload_bytes_max, c->prefetch_bytes_max);
+    for (size_t i = 0; i < c->job_count; i++)
+        configure_job(s, i);
+}
+
+/* ---- the end -----------------------------------------------------------------------------------
+ */
+
 /* All that needs no loop any more. */
 static void release(struct server *s)
 {
@@ -420,11 +446,12 @@ static void release(struct server *s)
         free(s->texts[i]);
     keeper_free(s->keeper);
     share_free(s->share);
+    generations_free(s->generations);
     codec_free(s->codec);
     free(s);
 }
 
-int server_new(uv_loop_t *loop, const struct config *config, struct dataset *const *datasets,
+int server_new(uv_loop_t *loop, const struct config *config, struct dataset **datasets,
                struct server **out, struct reason *why)
 {
     struct server *s = calloc(1, sizeof *s);
@@ -441,16 +468,21 @@ int server_new(uv_loop_t *loop, const struct config *config, struct dataset *con
     s->codec = codec_new();
     rc = s->codec != NULL ? keeper_open(config, &s->keeper, why) : -OHEM_NOMEM;
     if (rc == 0)
+        rc = generations_new(loop, config, datasets, &s->engine, &s->generations);
+    if (rc == 0)
         rc = make_engine(s, why);
     if (rc == 0)
         rc = router_open(config, &s->router, why);
     if (rc == 0)
         rc = share_new(loop, config, datasets, &s->share, why);
     if (rc == 0)
+        generations_set_share(s->generations, s->share);
+    if (rc == 0)
         rc = loader_new(loop, config->gather_threads, (uint32_t)config->dataset_count, parcel_cb, s,
                         &s->loader);
     if (rc != 0) {
         share_close(s->share);
+        generations_close(s->generations);
         router_close(s->router);
         (void)uv_run(loop, UV_RUN_DEFAULT); /* until what was closed is gone */
         release(s);
@@ -488,13 +520,22 @@ static void log_changes(const struct server *s)
     }
 }
 
+/* A job that did not grow while the daemon was down, as its data set did. */
+static void say_stays(void *ctx, const char *reason)
+{
+    (void)ctx;
+    log_warning("job", "%s", reason);
+}
+
 int server_start(struct server *s, struct reason *why)
 {
     int rc = keeper_start(s->keeper, s->loop, &s->engine, why);
 
-    if (rc == 0)
-        log_changes(s);
-    return rc;
+    if (rc != 0)
+        return rc;
+    log_changes(s);
+    generations_catch_up(s->generations, say_stays, NULL);
+    return 0;
 }
 
 struct engine *server_engine(struct server *s)
@@ -556,6 +597,7 @@ void server_close(struct server *s)
     router_close(s->router);
     s->router = NULL;
     loader_close(s->loader);
+    generations_close(s->generations);
     share_close(s->share);
 }
 

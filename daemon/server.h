@@ -9,6 +9,7 @@
 #include "config.h"
 #include "dataset.h"
 #include "engine/engine.h"
+#include "generations.h"
 #include "keeper.h"
 #include "share.h"
 #include "turns.h"
@@ -28,10 +29,11 @@ struct server;
 /**
  * Open the state, bind the socket and make the engine, with its jobs. Nobody is served before
  * server_start().
- * @param datasets  [config->dataset_count], open; outlive the server
+ * @param datasets  [config->dataset_count], open; outlive the server, which may put grown ones in
+ *                  their place
  * @return 0, or -OHEM_SYSTEM, -OHEM_NOMEM, -OHEM_CONFIG, -OHEM_STATE with the reason
  */
-int server_new(uv_loop_t *loop, const struct config *config, struct dataset *const *datasets,
+int server_new(uv_loop_t *loop, const struct config *config, struct dataset **datasets,
                struct server **out, struct reason *why);
 
 /** Restore what the state holds: the last thing that can fail, when all else of the daemon is
@@ -48,6 +50,12 @@ bool server_can_read(const struct server *s);
 void server_read(struct server *s, struct state_reading *r);
 
 uint64_t server_now_ms(const struct server *s);
+
+/** Its data sets' generations, for a reload. */
+struct generations *server_generations(struct server *s);
+
+/** Settings have changed (config_take_over()): new sessions and batches follow them. */
+void server_configure(struct server *s);
 
 /** Hand out nothing more; call done_cb when no batch waits for its report, or after drain_ms. */
 void server_drain(struct server *s, void (*done_cb)(void *ctx), void *ctx);

@@ -139,13 +139,38 @@ struct grant *share_find_grant(const struct share *sh, const unsigned char *cook
     return NULL;
 }
 
-void share_forget(struct share *sh, uint64_t session)
+static void linger(struct share *sh, struct grant *g, uint64_t serial)
+{
+    struct connection *c = g->connection;
+
+    TAILQ_REMOVE(&sh->named, c, entry);
+    TAILQ_INSERT_TAIL(&sh->lingering, c, entry);
+    sh->lingering_count++;
+    c->lingers = true;
+    c->grant = NULL;
+    c->dataset = g->dataset;
+    c->serial = serial;
+}
+
+bool share_lingers(const struct share *sh, uint32_t dataset, uint64_t serial)
+{
+    const struct connection *c;
+
+    TAILQ_FOREACH (c, &sh->lingering, entry)
+        if (c->dataset == dataset && c->serial >= serial)
+            return true;
+    return false;
+}
+
+void share_forget(struct share *sh, uint64_t session, uint64_t serial)
 {
     struct grant *g = map_get(&sh->by_session, session);
 
     if (g == NULL)
         return;
-    if (g->connection != NULL)
+    if (g->connection != NULL && g->way == WAY_MAP)
+        linger(sh, g, serial);
+    else if (g->connection != NULL)
         share_end_connection(g->connection);
     map_remove(&sh->by_session, session);
     TAILQ_REMOVE(&sh->grants, g, entry);
@@ -189,6 +214,7 @@ int share_new(uv_loop_t *loop, const struct config *config, struct dataset *cons
     TAILQ_INIT(&sh->grants);
     TAILQ_INIT(&sh->pending);
     TAILQ_INIT(&sh->named);
+    TAILQ_INIT(&sh->lingering);
     if (config->share_socket[0] != '\0' && strncmp(config->listen, "ipc://", 6) == 0)
         rc = listen_for_clients(sh, why);
     if (rc != 0) {
@@ -216,7 +242,9 @@ void share_close(struct share *sh)
     if (sh == NULL)
         return;
     while ((g = TAILQ_FIRST(&sh->grants)) != NULL)
-        share_forget(sh, g->session);
+        share_forget(sh, g->session, 0);
+    while ((c = TAILQ_FIRST(&sh->lingering)) != NULL)
+        share_end_connection(c);
     while ((c = TAILQ_FIRST(&sh->pending)) != NULL)
         share_end_connection(c);
     uv_close((uv_handle_t *)&sh->silent, NULL);
@@ -228,7 +256,8 @@ void share_free(struct share *sh)
 {
     if (sh == NULL)
         return;
-    assert(TAILQ_EMPTY(&sh->grants) && TAILQ_EMPTY(&sh->pending) && TAILQ_EMPTY(&sh->named));
+    assert(TAILQ_EMPTY(&sh->grants) && TAILQ_EMPTY(&sh->pending) && TAILQ_EMPTY(&sh->named) &&
+           TAILQ_EMPTY(&sh->lingering));
     if (sh->file.fd >= 0) {
         unix_socket_unlink(&sh->file);
         (void)close(sh->file.fd);

@@ -16,6 +16,9 @@
 #include <uv.h>
 
 #define SHARE_SILENT_MS 5000
+#define SHARE_LINGERING_MAX \
+    256 /* clients of ended sessions that still map a file; then no other \
+           session maps one */
 #define SHARE_PENDING_MAX \
     64 /* connections without a cookie yet; one more costs the oldest its own */
 
@@ -46,8 +49,14 @@ void share_offer(struct share *sh, const struct session *s, uint32_t uid,
 enum message_way share_way(const struct share *sh, const struct session *s,
                            struct share_ring **out_ring);
 
-/** The session has ended. */
-void share_forget(struct share *sh, uint64_t session);
+/** The session has ended. Where its client has mapped a data set's file, the connection goes on
+ *  until the client closes it: it may still read batches.
+ *  @param serial  of the data set's present generation (job_dataset) */
+void share_forget(struct share *sh, uint64_t session, uint64_t serial);
+
+/** Does a client whose session has ended still have that data set's file mapped, and may it hold
+ *  batches of generations up to this one? */
+bool share_lingers(const struct share *sh, uint32_t dataset, uint64_t serial);
 
 const struct share_counts *share_counts(const struct share *sh);
 

@@ -34,6 +34,9 @@ struct connection {
     unsigned char cookie[SHARE_COOKIE_BYTES + 1]; /* and a byte for what comes behind it */
     size_t got;                                   /* bytes of it */
     uint64_t since_ms;
+    bool lingers;     /* its session has ended, and it may read of the data set, up to ... */
+    uint32_t dataset; /* ... this generation */
+    uint64_t serial;
     TAILQ_ENTRY(connection) entry; /* oldest first */
 };
 
@@ -47,8 +50,8 @@ struct share {
     struct life *guarded, *unguarded;
     struct map by_session;
     TAILQ_HEAD(grant_list, grant) grants;
-    TAILQ_HEAD(connection_list, connection) pending, named;
-    size_t pending_count;
+    TAILQ_HEAD(connection_list, connection) pending, named, lingering;
+    size_t pending_count, lingering_count;
     struct share_counts counts;
 };
 

@@ -29,6 +29,9 @@ void share_end_connection(struct connection *c)
     if (c->grant != NULL) {
         TAILQ_REMOVE(&sh->named, c, entry);
         share_empty_grant(sh, c->grant);
+    } else if (c->lingers) {
+        TAILQ_REMOVE(&sh->lingering, c, entry);
+        sh->lingering_count--;
     } else {
         TAILQ_REMOVE(&sh->pending, c, entry);
         sh->pending_count--;
@@ -72,7 +75,9 @@ static int prepare_file(struct share *sh, const struct grant *g, struct share_an
 {
     struct dataset_file file;
     struct reason ignored;
-    int rc = dataset_file(sh->datasets[g->dataset], &file, &ignored);
+    int rc = sh->lingering_count < SHARE_LINGERING_MAX
+                 ? dataset_file(sh->datasets[g->dataset], &file, &ignored)
+                 : -OHEM_LIMIT;
 
     if (rc != 0)
         return rc;
@@ -167,15 +172,16 @@ static void answer(struct connection *c)
 static void readable_cb(uv_poll_t *poll, int status, int events)
 {
     struct connection *c = poll->data;
+    bool named;
     ssize_t got;
 
     (void)status; /* what is wrong with it, recv() tells */
     (void)events;
-    got = recv(c->fd, c->cookie + c->got, c->grant != NULL ? 1 : SHARE_COOKIE_BYTES - c->got,
-               MSG_DONTWAIT);
+    named = c->grant != NULL || c->lingers;
+    got = recv(c->fd, c->cookie + c->got, named ? 1 : SHARE_COOKIE_BYTES - c->got, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (got <= 0 || c->grant != NULL) {
+    if (got <= 0 || named) {
         share_end_connection(c);
         return;
     }

@@ -16,6 +16,7 @@
 struct status {
     const struct config *config;
     struct server *server;
+    const struct reload *reload;
     uint64_t started_ms;
     struct http *http;
     struct why_list whys;
@@ -53,16 +54,18 @@ static json_t *answer_health(struct http_request *r)
 
     server_get_keeper_status(s->server, &kept);
     for (uint32_t i = 0; i < s->config->dataset_count; i++) {
-        const struct dataset *d = server_dataset(s->server, i);
+        size_t old = generations_kept(server_generations(s->server), i);
+        json_t *set =
+            status_json_dataset(&s->config->datasets[i], server_dataset(s->server, i), old);
 
-        if (json_array_append_new(datasets, status_json_dataset(&s->config->datasets[i], d)) != 0) {
+        if (json_array_append_new(datasets, set) != 0) {
             json_decref(datasets);
             return NULL;
         }
     }
     return status_json_health(server_engine(s->server), datasets, server_timing(s->server),
-                              server_share_counts(s->server), &kept,
-                              server_now_ms(s->server) - s->started_ms);
+                              server_share_counts(s->server), &kept, reload_status(s->reload),
+                              s->started_ms, server_now_ms(s->server));
 }
 
 static json_t *answer_jobs(struct http_request *r)
@@ -188,7 +191,7 @@ static const struct http_table table = {
 };
 
 int status_new(uv_loop_t *loop, const struct config *config, struct server *server,
-               struct status **out, struct reason *why)
+               const struct reload *reload, struct status **out, struct reason *why)
 {
     struct status *s = calloc(1, sizeof *s);
     int rc;
@@ -197,6 +200,7 @@ int status_new(uv_loop_t *loop, const struct config *config, struct server *serv
         return -OHEM_NOMEM;
     s->config = config;
     s->server = server;
+    s->reload = reload;
     s->started_ms = server_now_ms(server);
     TAILQ_INIT(&s->whys);
     rc = http_new(loop, &table, config->status_socket, config->socket_mode, s, &s->http, why);

@@ -3,7 +3,8 @@
  * Runs on the loop's thread (http.h) and so reads the engine directly; every answer is bounded.
  *
  *     GET /v1/health                    data sets, counters, times; `state`: commits to disk,
- *                                       failures, the last error, how long they and captures take
+ *                                       failures, the last error, how long they and captures take;
+ *                                       `reload`: what the last one changed, left and refused
  *     GET /v1/jobs                      all jobs: settings, progress, epochs, counters, sessions
  *     GET /v1/jobs/J                    one of them
  *     GET /v1/jobs/J/hardness           histogram by bucket, quantiles, mean
@@ -18,13 +19,14 @@
 #ifndef OHEMD_STATUS_H
 #define OHEMD_STATUS_H
 
+#include "reload.h"
 #include "server.h"
 
 struct status;
 
 /** Bind the socket and serve. @return 0, or -OHEM_SYSTEM, -OHEM_NOMEM with the reason. */
 int status_new(uv_loop_t *loop, const struct config *config, struct server *server,
-               struct status **out, struct reason *why);
+               const struct reload *reload, struct status **out, struct reason *why);
 
 /** Stop; run the loop until it is empty, then status_free(). */
 void status_close(struct status *s);

@@ -28,16 +28,16 @@ static json_t *count(uint64_t x)
 /* ---- the daemon ---------------------------------------------------------------------------------
  */
 
-json_t *status_json_dataset(const struct config_dataset *c, const struct dataset *d)
+json_t *status_json_dataset(const struct config_dataset *c, const struct dataset *d, size_t old)
 {
     char fingerprint[19];
 
     (void)snprintf(fingerprint, sizeof fingerprint, "0x%016" PRIx64, dataset_fingerprint(d));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "name", json_text(c->name), "path",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "name", json_text(c->name), "path",
                      json_text(c->path), "instances", count(dataset_count(d)), "bytes",
                      count(dataset_bytes(d)), "record_bytes", count(dataset_record_bytes(d)),
                      "record_bytes_max", count(dataset_record_bytes_max(d)), "fingerprint",
-                     fingerprint);
+                     fingerprint, "old_generations", count(old));
 }
 
 static json_t *json_timing(const struct server_timing *t)
@@ -100,20 +100,50 @@ err_after_counters:
     return NULL;
 }
 
+static json_t *json_lines(const struct reload_lines *lines)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < lines->count && i < RELOAD_LINES_MAX; i++)
+        if (json_array_append_new(list, json_text(lines->lines[i].text)) != 0)
+            goto err_after_list;
+    return list;
+
+err_after_list:
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *json_reload(const struct reload_status *r, uint64_t now_ms)
+{
+    bool any = r->count > 0 || r->busy;
+
+    return json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "count", count(r->count),
+                     "busy", (int)r->busy, "age_ms",
+                     r->count > 0 ? count(now_ms - r->ended_ms) : json_null(), "configuration",
+                     any ? json_string(r->config_taken ? "taken" : "refused") : json_null(),
+                     "changed", count(r->changed), "moved", count(r->moved), "waiting_count",
+                     count(r->waiting.count), "waiting", json_lines(&r->waiting), "refused_count",
+                     count(r->refused.count), "refused", json_lines(&r->refused));
+}
+
 json_t *status_json_health(const struct engine *e, json_t *datasets,
                            const struct server_timing *timing, const struct share_counts *share,
-                           const struct keeper_status *kept, uint64_t uptime_ms)
+                           const struct keeper_status *kept, const struct reload_status *reload,
+                           uint64_t started_ms, uint64_t now_ms)
 {
     const struct job *j;
     uint64_t jobs = 0;
 
     TAILQ_FOREACH (j, &e->jobs, of_engine)
         jobs++;
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "status",
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "status",
                      e->draining ? "draining" : "serving", "version", OHEMD_VERSION, "uptime_ms",
-                     count(uptime_ms), "jobs", count(jobs), "sessions", count(e->session_count),
-                     "datasets", datasets, "counters", json_daemon_counters(&e->metrics), "timing",
-                     json_timing(timing), "share", json_share(share), "state", json_state(kept));
+                     count(now_ms - started_ms), "jobs", count(jobs), "sessions",
+                     count(e->session_count), "datasets", datasets, "counters",
+                     json_daemon_counters(&e->metrics), "timing", json_timing(timing), "share",
+                     json_share(share), "state", json_state(kept), "reload",
+                     json_reload(reload, now_ms));
 }
 
 /* ---- a job --------------------------------------------------------------------------------------
@@ -176,11 +206,11 @@ static json_t *json_stats(const struct loss_stats *s)
 
 static json_t *json_epoch(const struct coverage_report *r)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", count(r->epoch), "served",
-                     count(r->served), "reported", count(r->reported), "released",
-                     count(r->released), "returned", count(r->returned), "repeated",
-                     count(r->repeated), "skipped", count(r->skipped), "missing",
-                     count(r->missing));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", count(r->epoch),
+                     "instance_count", count(r->instances), "served", count(r->served), "reported",
+                     count(r->reported), "released", count(r->released), "returned",
+                     count(r->returned), "repeated", count(r->repeated), "skipped",
+                     count(r->skipped), "missing", count(r->missing));
 }
 
 /* Oldest first; only the latest when there are many. */
@@ -366,7 +396,7 @@ json_t *status_json_hardness(const struct job *j)
     const struct hardness *h = &j->hardness;
 
     return json_pack("{s:o, s:o, s:o, s:o, s:o}", "scored_count", count(h->partition.count),
-                     "unscored_count", count(h->n - h->partition.count), "mean",
+                     "unscored_count", count(j->coverage.n - h->partition.count), "mean",
                      real(hardness_mean(h)), "quantiles", json_quantiles(h), "buckets",
                      json_buckets(&h->partition));
 }

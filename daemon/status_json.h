@@ -13,6 +13,7 @@
 #include "config.h"
 #include "dataset.h"
 #include "engine/engine.h"
+#include "reload.h"
 #include "server.h"
 
 #include <jansson.h>
@@ -20,12 +21,14 @@
 #define STATUS_SESSIONS_MAX 256 /* listed per job; their count is always given */
 #define STATUS_EPOCHS_MAX   8   /* closed epochs listed per job, and open ones */
 
-json_t *status_json_dataset(const struct config_dataset *c, const struct dataset *d);
+/** @param old  earlier generations of it that are kept for batches */
+json_t *status_json_dataset(const struct config_dataset *c, const struct dataset *d, size_t old);
 
 /** @param datasets  an array of the above; its reference is taken, also on failure */
 json_t *status_json_health(const struct engine *e, json_t *datasets,
                            const struct server_timing *timing, const struct share_counts *share,
-                           const struct keeper_status *kept, uint64_t uptime_ms);
+                           const struct keeper_status *kept, const struct reload_status *reload,
+                           uint64_t started_ms, uint64_t now_ms);
 
 /** @param dataset  the data set's name */
 json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_ms);

@@ -153,9 +153,17 @@ static int need_joined_orders(struct coverage *c)
     return c->joined_orders != NULL ? 0 : -OHEM_NOMEM;
 }
 
+int coverage_reserve_growth(struct coverage *c)
+{
+    if (c->joined_count == COVERAGE_JOINED_MAX && coverage_find_open(c, c->epoch) != NULL)
+        return -OHEM_LIMIT;
+    return need_joined_orders(c);
+}
+
 int coverage_grow(struct coverage *c, uint64_t n)
 {
     struct coverage_report *r = coverage_find_open(c, c->epoch);
+    int rc;
 
     assert(n >= c->n && n <= UINT32_MAX);
     if (n == c->n)
@@ -165,10 +173,9 @@ int coverage_grow(struct coverage *c, uint64_t n)
         c->position = c->n = n;
         return 0;
     }
-    if (c->joined_count == COVERAGE_JOINED_MAX)
-        return -OHEM_LIMIT;
-    if (need_joined_orders(c) != 0)
-        return -OHEM_NOMEM;
+    rc = coverage_reserve_growth(c);
+    if (rc != 0)
+        return rc;
     c->joined[c->joined_count] = (struct coverage_joined){.first = c->n, .count = n - c->n};
     init_joined_order(c, c->joined_count++);
     r->instances += n - c->n;

@@ -89,6 +89,9 @@ int coverage_reserve(struct coverage *c, size_t leased_max);
  */
 int coverage_grow(struct coverage *c, uint64_t n);
 
+/** See to it that the next coverage_grow() will not fail. @return 0, or as coverage_grow() */
+int coverage_reserve_growth(struct coverage *c);
+
 /**
  * Go on from plain data. After coverage_init() with the n that was kept, and coverage_reserve(),
  * write the other fields (the pool from its beginning: pool_head = 0), then call this before

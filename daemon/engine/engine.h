@@ -76,6 +76,25 @@ void engine_deinit(struct engine *e);
 /** Add a job before serving begins. @return as job_new(); -OHEM_EXISTS when the name is taken. */
 int engine_add_job(struct engine *e, const struct job_settings *settings, struct reason *why);
 
+/**
+ * The data set of that number (job_dataset.number) has grown at its end: its jobs go on with it.
+ * @param say_cb  called with the reason for each job that could not; it keeps its N
+ * @return how many jobs grew
+ */
+size_t engine_grow(struct engine *e, const struct job_dataset *dataset,
+                   void (*say_cb)(void *ctx, const char *reason), void *ctx);
+
+/** Is a batch of this data set that came by map, and was handed out when job_dataset.serial was at
+ *  most this, still with a session? Also when it was reported or its lease is over. */
+bool engine_holds_mapped(const struct engine *e, uint32_t dataset, uint64_t serial);
+
+/** A session whose batches could be over payload_bytes_max if records may be so large, or NULL. */
+const struct session *engine_find_too_small(const struct engine *e, uint32_t dataset,
+                                            uint64_t record_bytes_max);
+
+/** Other limits, for sessions that come. */
+void engine_set_limits(struct engine *e, uint64_t payload_bytes_max, uint64_t prefetch_bytes_max);
+
 /** The job of that name, or NULL. */
 struct job *engine_find_job(const struct engine *e, const char *name);
 
@@ -144,6 +163,9 @@ bool engine_warming(const struct engine *e);
 /** Collect what changed since the last time, as it is now. Bounded (JOURNAL_CHUNKS_MAX, and the
  *  batches that may be out). @return 0, or -OHEM_NOMEM: nothing was collected, ask again */
 int engine_capture(struct engine *e, struct rows *out);
+
+/** Nothing more is handed out in this life: the next capture is the last, and reserves no steps. */
+void engine_end(struct engine *e);
 
 /** What was captured last is on disk: reports in it are durable, who waits for that is told. */
 void engine_committed(struct engine *e);

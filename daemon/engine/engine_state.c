@@ -131,9 +131,12 @@ static void end_sessions(struct engine *e, struct job *j)
 
 int engine_reset_job(struct engine *e, struct job *j, struct reason *why)
 {
+    struct job_settings settings = j->settings;
     struct job *new;
-    int rc = job_new(&j->settings, &new, why);
+    int rc;
 
+    settings.dataset = job_dataset_to_come(j);
+    rc = job_new(&settings, &new, why);
     if (rc != 0)
         return rc;
     end_sessions(e, j);
@@ -174,6 +177,14 @@ int engine_capture(struct engine *e, struct rows *out)
     TAILQ_FOREACH (j, &e->jobs, of_engine)
         job_capture(j, out);
     return 0;
+}
+
+void engine_end(struct engine *e)
+{
+    struct job *j;
+
+    TAILQ_FOREACH (j, &e->jobs, of_engine)
+        j->saved.ended = true;
 }
 
 static void tell_durable(struct engine *e, struct session *s, uint64_t now_ms)

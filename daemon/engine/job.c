@@ -119,13 +119,19 @@ uint32_t job_batch_size(const struct job *j, uint32_t asked)
     return j->settings.batch_size < n ? j->settings.batch_size : (uint32_t)n;
 }
 
-uint64_t job_batch_bytes_max(const struct job *j, uint32_t batch_size, enum message_records layout)
+uint64_t job_batch_bytes_of(uint64_t record_bytes_max, uint32_t batch_size,
+                            enum message_records layout)
 {
-    uint64_t record = j->settings.dataset.record_bytes_max;
+    uint64_t record = record_bytes_max;
 
     if (layout == RECORDS_ALIGNED64)
         record = (record + MESSAGE_ALIGNMENT - 1) / MESSAGE_ALIGNMENT * MESSAGE_ALIGNMENT;
     return record * batch_size;
+}
+
+uint64_t job_batch_bytes_max(const struct job *j, uint32_t batch_size, enum message_records layout)
+{
+    return job_batch_bytes_of(j->settings.dataset.record_bytes_max, batch_size, layout);
 }
 
 /* In strict order K is the job's, and each batch that may be out has its place in the window. */
@@ -291,9 +297,9 @@ static bool may_be_sent_more(const struct session *s)
 void job_prepare(struct job *j, uint64_t now_ms)
 {
     j->steps.now_ms = now_ms;
-    if (strict_next(&j->strict) != NULL)
-        job_apply_ready(j); /* when its turn came there was no memory */
     job_draw_ahead(j);
+    if (strict_next(&j->strict) != NULL)
+        job_apply_ready(j); /* when its turn came there was no memory, or a growth held it up */
 }
 
 bool job_ready(const struct job *j, const struct session *s)
@@ -376,7 +382,9 @@ struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms)
     bias_share =
         strict_is_on(&j->strict) ? job_take_ready(j, s, l) : draw_free(j, l, s->batch_size, now_ms);
     keep_draw(j, l, bias_share);
-    tag = job_token_tag(j, &s->key, l->token.step, l->ids, l->count);
+    tag =
+        job_token_tag(j, j->settings.dataset.generation, &s->key, l->token.step, l->ids, l->count);
+    l->serial = j->settings.dataset.serial;
     lease_grant(&j->leases, l, (struct token){l->token.step, tag}, now_ms);
     s->free_count--;
     s->batches++;

@@ -20,6 +20,7 @@
 
 #define JOB_REDRAWN_MAX       8           /* batches in a row; then one is sent however old */
 #define JOB_INSTANCES_OUT_MAX (16u << 20) /* instances on lease at once, all sessions of a job */
+#define JOB_GENERATIONS_MAX   16          /* earlier ones whose tokens are still known */
 #define JOB_STEPS_RESERVED    16384 /* on disk before use, so that no step is given out twice */
 
 /* What the job serves; the bytes themselves are the shell's. */
@@ -27,7 +28,12 @@ struct job_dataset {
     uint64_t instance_count; /* 1..2^32-1 */
     uint64_t record_bytes;   /* of every record, or 0 when sizes differ */
     uint64_t record_bytes_max;
-    uint64_t generation;
+    uint64_t generation; /* a hash over the keys */
+    /** What `generation` would be with the first n keys only. @return false: there are fewer. NULL:
+     *  nobody can tell, and a job of an earlier life must have had this very generation. */
+    bool (*prefix)(const void *keys, uint64_t n, uint64_t *out_generation);
+    const void *keys;   /* lent, as long as the job has this data set */
+    uint64_t serial;    /* counts the generations that the daemon has served, from 0 */
     uint32_t number;    /* which of the shell's data sets; the engine only hands it back */
     const char *fields; /* what a record consists of (fields.h), or NULL; lent, handed back too */
 };
@@ -64,6 +70,7 @@ struct job_saved {
     uint32_t number;               /* of the job in the keys of its rows */
     uint64_t step_limit;           /* steps below are reserved: they may be used */
     uint64_t step_captured;        /* likewise, once the capture that is under way is on disk */
+    uint64_t step_earlier;         /* an earlier life may have handed out steps below */
     uint64_t pool_first, pool_end; /* coverage that came back, by its number, has rows from .. to */
     uint64_t pool_restored;        /* of these, came back from their rows */
     struct rows_gone sessions;     /* that left, and had rows */
@@ -75,6 +82,15 @@ struct job_saved {
     char *text_before;             /* the row's text as it came back, or NULL */
     bool dirty;                    /* something else changed */
     bool restored;                 /* it is one of an earlier life */
+    bool ended;                    /* nothing will be drawn any more */
+};
+
+/* Of a job in strict order: ids that will join when it draws a certain step, so that a restart
+ * draws the steps around it the same way again. It draws no further before that is on disk. */
+struct job_growth {
+    uint64_t n, generation; /* of the data set then; n 0: nothing waits */
+    uint64_t step;
+    bool captured, saved; /* in a capture; on disk */
 };
 
 struct job {
@@ -86,6 +102,8 @@ struct job {
     struct steps steps;
     struct journal journal; /* of a durable job */
     struct audit audit;
+    uint64_t generations[JOB_GENERATIONS_MAX]; /* earlier ones of the data set, the latest first */
+    struct job_growth growth;
     struct strict strict;
     struct metrics_job metrics;
     struct session_list sessions; /* in the order of active_ms */
@@ -115,6 +133,8 @@ void job_warm_start(struct job *j, const struct job *from);
 uint32_t job_batch_size(const struct job *j, uint32_t asked);
 
 /** Bytes that the records of a batch of so many may take, as they lie in a block. */
+uint64_t job_batch_bytes_of(uint64_t record_bytes_max, uint32_t batch_size,
+                            enum message_records layout);
 uint64_t job_batch_bytes_max(const struct job *j, uint32_t batch_size, enum message_records layout);
 
 /**
@@ -187,6 +207,22 @@ uint64_t job_memory(const struct job *j, uint64_t memory);
 /** The session says that it holds a batch under this token, of which nothing is known (it was
  * handed out by an earlier life): until it is given back so much less is sent to it. */
 void job_claim(struct session *s, struct token token);
+
+/**
+ * The data set has grown at its end (job_grow.c): the job goes on with it. The new ids are handed
+ * out in the current epoch (in strict order: that of the step at which they join); batches that are
+ * out stay what they are.
+ * @return 0, or -OHEM_NOMEM, -OHEM_LIMIT (it grew COVERAGE_JOINED_MAX times in this epoch, or a
+ *         growth waits for its step) with the reason: the job keeps its N, all of whose ids are in
+ *         the new data set as well
+ */
+int job_grow(struct job *j, const struct job_dataset *dataset, struct reason *why);
+
+/** Its data set, with the ids that wait to join: a job that is begun anew has them at once. */
+struct job_dataset job_dataset_to_come(const struct job *j);
+
+/** Other policies from now on, and other wishes for trainers that have none. */
+void job_set_policies(struct job *j, const struct job_settings *s);
 
 /* ---- what survives (job_rows.c); see engine.h ---- */
 

@@ -40,13 +40,32 @@ struct session_claim *job_find_claim(struct session *s, struct token token);
 /* ---- job_token.c ---- */
 
 /** A keyed hash over all that makes a batch this one (DESIGN 7). */
-uint64_t job_token_tag(const struct job *j, const struct session_key *key, uint64_t step,
-                       const uint32_t *ids, uint32_t count);
+uint64_t job_token_tag(const struct job *j, uint64_t generation, const struct session_key *key,
+                       uint64_t step, const uint32_t *ids, uint32_t count);
 
 /** Of a report's losses, for what becomes of its step: nobody makes the same who does not report
  *  this batch with these losses. */
 uint64_t job_report_digest(const struct job *j, const struct message_loss *loss,
                            const float *losses);
+
+/* ---- job_grow.c ---- */
+
+/** Was the token given to this session for these ids, in this generation or an earlier one? */
+bool job_token_fits(const struct job *j, const struct session_key *key, struct token token,
+                    const uint32_t *ids, uint32_t count);
+
+/** A job of an earlier life had these keys: are they the first ones of its data set now?
+ *  @return 0, or -OHEM_STATE with the reason */
+int job_check_generation(const struct job *j, uint64_t n, uint64_t generation, struct reason *why);
+
+/** In strict order: nothing is drawn for now, and so nothing may be applied. */
+bool job_growth_holds(const struct job *j);
+
+/** In strict order, before the next step is drawn: if the new ids are to join there, they do. */
+void job_growth_join(struct job *j);
+
+/** All of it is back: the ids that its data set has more now join. @return 0, or as job_grow() */
+int job_resume_growth(struct job *j, struct reason *why);
 
 /* ---- job_report.c ---- */
 

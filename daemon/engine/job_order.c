@@ -14,14 +14,17 @@ void job_draw_ahead(struct job *j)
 {
     if (!strict_is_on(&j->strict) || j->strict.held)
         return;
-    while (strict_may_draw(&j->strict) && coverage_ready(&j->coverage)) {
-        struct strict_batch *b = strict_draw(&j->strict);
-        struct sampler_batch batch = {.ids = b->ids,
-                                      .epochs = b->epochs,
-                                      .probabilities = b->probabilities,
-                                      .weights = b->weights,
-                                      .count = j->strict.batch_size};
+    while (strict_may_draw(&j->strict) && coverage_ready(&j->coverage) && !job_growth_holds(j)) {
+        struct strict_batch *b;
+        struct sampler_batch batch;
 
+        job_growth_join(j);
+        b = strict_draw(&j->strict);
+        batch = (struct sampler_batch){.ids = b->ids,
+                                       .epochs = b->epochs,
+                                       .probabilities = b->probabilities,
+                                       .weights = b->weights,
+                                       .count = j->strict.batch_size};
         b->epoch = job_sample(j, b->step, j->steps.now_ms, &batch);
         b->count = batch.count;
         b->coverage_count = batch.coverage_count;
@@ -60,14 +63,21 @@ static void note_applied(struct job *j)
     }
 }
 
+/* A step that cannot be drawn yet would see more reports than its own. */
+static bool may_apply(struct job *j, const struct strict_batch *b)
+{
+    if (j->strict.held || (strict_may_draw(&j->strict) && job_growth_holds(j)))
+        return false;
+    return job_reserve_report(j, b->count) == 0;
+}
+
 void job_apply_ready(struct job *j)
 {
     const struct strict_batch *b;
 
     if (!strict_is_on(&j->strict))
         return;
-    while (!j->strict.held && (b = strict_next(&j->strict)) != NULL &&
-           job_reserve_report(j, b->count) == 0) {
+    while ((b = strict_next(&j->strict)) != NULL && may_apply(j, b)) {
         apply(j, b);
         j->strict.held = j->settings.durable && !b->reported;
         strict_applied(&j->strict);

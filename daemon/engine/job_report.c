@@ -267,7 +267,7 @@ static int take_ids(struct job *j, const struct message_loss *loss, struct reaso
     }
     l->count = (uint32_t)loss->ids.count;
     l->token = loss->token;
-    if (job_token_tag(j, &loss->key, loss->token.step, l->ids, l->count) != loss->token.tag)
+    if (!job_token_fits(j, &loss->key, loss->token, l->ids, l->count))
         return refuse_token(j, loss->token, why);
     return 0;
 }

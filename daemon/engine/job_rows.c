@@ -26,6 +26,8 @@ struct job_row {
     uint64_t epoch, position, closed_count, open_count;
     uint64_t pool_first, pool_count;
     uint64_t audit_begin, audit_end, session_last;
+    uint64_t generations[JOB_GENERATIONS_MAX];         /* earlier ones */
+    uint64_t growth_n, growth_generation, growth_step; /* ids that will join; n 0: none */
     struct coverage_joined joined[COVERAGE_JOINED_MAX];
     struct coverage_report reports[COVERAGE_REPORTS_MAX];
     struct metrics_job metrics;
@@ -77,6 +79,15 @@ size_t job_capture_bytes(const struct job *j)
            journal_capture_bytes(&j->journal) + audit_capture_bytes(&j->audit);
 }
 
+/* In strict order a life draws again what an earlier one may have handed out: that stays reserved.
+ */
+static uint64_t reserve_steps(const struct job *j)
+{
+    uint64_t limit = j->step + (j->saved.ended ? 0 : JOB_STEPS_RESERVED);
+
+    return limit > j->saved.step_earlier ? limit : j->saved.step_earlier;
+}
+
 static void capture_job(struct job *j, struct rows *out)
 {
     const struct coverage *c = &j->coverage;
@@ -86,7 +97,8 @@ static void capture_job(struct job *j, struct rows *out)
 
     if (row == NULL)
         return;
-    j->saved.step_captured = j->step + JOB_STEPS_RESERVED;
+    j->saved.step_captured = reserve_steps(j);
+    j->growth.captured = j->growth.n > 0;
     *row = (struct job_row){.version = JOB_VERSION,
                             .batch_size = j->strict.batch_size,
                             .staleness = j->strict.staleness,
@@ -108,8 +120,12 @@ static void capture_job(struct job *j, struct rows *out)
                             .audit_begin = j->audit.begin,
                             .audit_end = j->audit.end,
                             .session_last = j->saved.session_last,
+                            .growth_n = j->growth.n,
+                            .growth_generation = j->growth.generation,
+                            .growth_step = j->growth.step,
                             .metrics = j->metrics};
     memcpy(row->name, j->settings.name, sizeof j->settings.name);
+    memcpy(row->generations, j->generations, sizeof j->generations);
     memcpy(row->joined, c->joined, c->joined_count * sizeof *c->joined);
     memcpy(row->reports, c->reports, sizeof c->reports);
     memcpy(row->open, c->open, open_bytes);
@@ -209,6 +225,7 @@ void job_committed(struct job *j)
     struct session *s;
 
     j->saved.step_limit = j->saved.step_captured;
+    j->growth.saved = j->growth.saved || j->growth.captured;
     TAILQ_FOREACH (s, &j->sessions, of_job)
         s->durable_seq = s->captured_seq;
     job_order_committed(j);
@@ -241,25 +258,28 @@ static int check_same(const struct job *j, const struct job_row *row, struct rea
         const char *what;
         uint64_t was, is;
     } same[] = {
-        {"instances of the data set", row->n, j->settings.dataset.instance_count},
         {"seed", row->seed, j->settings.seed},
         {"staleness (0: order = free)", row->staleness, j->strict.staleness},
         {"batch_size of strict order", row->batch_size, j->strict.batch_size},
     };
 
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        if (same[i].was != same[i].is && (i < 3 || row->staleness > 0)) {
+        if (same[i].was != same[i].is && (i < 2 || row->staleness > 0)) {
             reason_set(why,
                        "job '%s' was begun with other settings: %s was %" PRIu64 " and is %" PRIu64
                        " now; set it back, or start over with --fresh",
                        j->settings.name, same[i].what, same[i].was, same[i].is);
             return -OHEM_STATE;
         }
-    return 0;
+    if (row->growth_n > 0 &&
+        job_check_generation(j, row->growth_n, row->growth_generation, why) != 0)
+        return -OHEM_STATE;
+    return job_check_generation(j, row->n, row->generation, why);
 }
 
 static void restore_coverage(struct coverage *c, const struct job_row *row)
 {
+    c->n = row->n; /* it grows when all is back */
     c->epoch = row->epoch;
     c->position = row->position;
     c->joined_count = row->joined_count;
@@ -281,6 +301,7 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
     if (job_row_name(value, size) == NULL || row->open_count > COVERAGE_OPEN_MAX ||
         row->joined_count > COVERAGE_JOINED_MAX || row->pool_count > JOB_INSTANCES_OUT_MAX ||
         row->audit_begin > row->audit_end ||
+        (row->growth_n > 0 && (row->growth_n <= row->n || row->staleness == 0)) ||
         size != sizeof *row + row->open_count * sizeof *row->open)
         return damaged(j, "the job", 0, why);
     rc = check_same(j, row, why);
@@ -291,12 +312,17 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
         return -OHEM_NOMEM;
     }
     restore_coverage(&j->coverage, row);
-    j->step = j->saved.step_limit = row->step_limit;
+    j->step = j->saved.step_limit = j->saved.step_earlier = row->step_limit;
     j->saved.life = row->life;
     j->saved.clears = false;
     j->lsn = row->lsn;
     j->strict.applied = j->strict.drawn = j->strict.saved_applied = row->applied;
     j->sampler.carry = row->carry;
+    memcpy(j->generations, row->generations, sizeof j->generations);
+    j->growth = (struct job_growth){.n = row->growth_n,
+                                    .generation = row->growth_generation,
+                                    .step = row->growth_step,
+                                    .saved = true};
     j->metrics = row->metrics;
     j->saved.pool_first = row->pool_first;
     j->saved.pool_end = row->pool_first + row->pool_count;
@@ -487,5 +513,5 @@ int job_restore_end(struct job *j, uint64_t now_ms, struct reason *why)
     resume_times(j, now_ms);
     resume_order(j);
     journal_resume(&j->journal);
-    return 0;
+    return job_resume_growth(j, why);
 }

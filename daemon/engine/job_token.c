@@ -13,13 +13,13 @@ static uint64_t hash(const struct job *j, const void *bytes, size_t size)
     return hash;
 }
 
-uint64_t job_token_tag(const struct job *j, const struct session_key *key, uint64_t step,
-                       const uint32_t *ids, uint32_t count)
+uint64_t job_token_tag(const struct job *j, uint64_t generation, const struct session_key *key,
+                       uint64_t step, const uint32_t *ids, uint32_t count)
 {
     const struct {
         uint64_t generation, life, step, ids, name;
         struct session_key key;
-    } given = {.generation = j->settings.dataset.generation,
+    } given = {.generation = generation,
                .life = j->saved.life,
                .step = step,
                .ids = hash(j, ids, count * sizeof *ids),

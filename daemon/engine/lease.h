@@ -44,6 +44,7 @@ struct lease {
     bool unsent;             /* to be sent again: its session came back without it */
     uint64_t epoch;          /* as the BATCH said */
     uint64_t lsn;            /* the job's last report that the draw knew of */
+    uint64_t serial;         /* of the data set's generation when it was handed out */
     uint32_t count, coverage_count;
     uint32_t *ids;                  /* [K] */
     uint32_t *epochs;               /* [coverage_count] the epoch that each slot covers */

@@ -32,16 +32,22 @@ int sampler_init(struct sampler *s, const struct sampler_policy *policy, struct 
 {
     uint32_t capacity = 1u << seen_bits_for(batch_size_max);
 
-    *s = (struct sampler){.policy = *policy, .rng = rng, .seen_capacity = capacity};
+    *s = (struct sampler){.rng = rng, .seen_capacity = capacity};
     s->seen = malloc(capacity * sizeof *s->seen);
     s->buckets = malloc(batch_size_max * sizeof *s->buckets);
     if (s->seen == NULL || s->buckets == NULL) {
         sampler_deinit(s);
         return -OHEM_NOMEM;
     }
+    sampler_set_policy(s, policy);
+    return 0;
+}
+
+void sampler_set_policy(struct sampler *s, const struct sampler_policy *policy)
+{
+    s->policy = *policy;
     for (unsigned b = 0; b < PARTITION_BUCKETS; b++)
         s->hard_table[b] = pow(partition_bucket_middle(b), policy->alpha);
-    return 0;
 }
 
 void sampler_deinit(struct sampler *s)
@@ -369,11 +375,12 @@ static void ship_weights(struct sampler *s, uint32_t n, struct sampler_batch *ou
 void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *c, uint64_t step,
                   struct sampler_batch *out)
 {
+    uint32_t n = (uint32_t)c->n; /* the memory may have room for more */
     double bias_share = sampler_bias_share(&s->policy, coverage_progress(c));
     double total = bias_share > 0 ? freeze_weights(s, &h->partition) : 0;
     uint32_t planned = total > 0 ? plan_coverage(s, out->count, bias_share) : out->count;
 
-    assert(out->count >= 1 && out->count <= h->n);
+    assert(out->count >= 1 && out->count <= n);
     out->redraw_count = out->fallback_count = 0;
     out->bias_share = total > 0 ? bias_share : 0;
     fill_coverage(s, h, c, planned, out);
@@ -381,12 +388,12 @@ void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *
         fill_rest(s, c, fill_hard(s, h, total, step, planned, out), out);
     if (total > 0) {
         look_up_buckets(s, h, out);
-        ship_probabilities(s, h->n, total, (double)planned / out->count, out);
+        ship_probabilities(s, n, total, (double)planned / out->count, out);
     } else {
-        ship_even_probabilities(s, h->n, out);
+        ship_even_probabilities(s, n, out);
     }
     if (s->policy.beta > 0)
-        ship_weights(s, h->n, out);
+        ship_weights(s, n, out);
     else
         ship_even_weights(out);
 }

@@ -73,6 +73,9 @@ int sampler_init(struct sampler *s, const struct sampler_policy *policy, struct 
                  uint32_t batch_size_max);
 void sampler_deinit(struct sampler *s);
 
+/** Another policy, from the next batch on. */
+void sampler_set_policy(struct sampler *s, const struct sampler_policy *policy);
+
 /** The share of hard slots at a fractional epoch: (1 - rho) * a(e). */
 double sampler_bias_share(const struct sampler_policy *policy, double epoch);
 

@@ -3,6 +3,7 @@
 #include "../lib/daemon.h"
 #include "../lib/test.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #define K 8
 
 static const struct tinyset set = {.count = N, .size_min = 8, .size_max = 8};
+static const struct tinyset grown = {.count = 2 * N, .size_min = 8, .size_max = 8};
 static const float losses[K] = {3, 1, 4, 1, 5, 9, 2, 6};
 
 static void reset(void)
@@ -54,4 +56,35 @@ static void a_trainer_goes_on_when_its_job_begins_anew(void **state)
     daemon_end(&d, client);
 }
 
-TEST_MAIN(TEST(a_trainer_goes_on_when_its_job_begins_anew))
+static double served_count(const struct daemon *d)
+{
+    char *body = daemon_get(d, "/v1/jobs/default");
+    double count = daemon_number_in(body, "instance_count");
+
+    free(body);
+    return count;
+}
+
+/* WELCOME then tells of another memory and of more instances, both at once. */
+static void a_trainer_goes_on_when_that_job_has_grown_before(void **state)
+{
+    struct daemon d = {.job = "rho = 1\n"};
+    struct ohem_client *client = daemon_begin(&d, &set, K, 4);
+    int64_t deadline = daemon_now_ms() + DAEMON_DEADLINE_MS;
+
+    (void)state;
+    ohem_release(daemon_next(client));
+    tinyset_grow(&grown, DAEMON_DATASET, N);
+    assert_int_equal(kill(d.pid, SIGHUP), 0);
+    while (served_count(&d) < 2 * N)
+        daemon_look_again_soon(deadline, "the job has grown");
+    reset();
+    while (ohem_instance_count(client) < 2 * N) {
+        assert_true(daemon_now_ms() < deadline);
+        ohem_release(daemon_next(client));
+    }
+    daemon_end(&d, client);
+}
+
+TEST_MAIN(TEST(a_trainer_goes_on_when_its_job_begins_anew),
+          TEST(a_trainer_goes_on_when_that_job_has_grown_before))

@@ -61,12 +61,14 @@ def counters(daemon):
 @case
 def after_kill_9_each_report_counts_once_and_nothing_durable_is_lost():
     with daemon_on("run", SOON_MS) as daemon:
-        client = Client(daemon.listen, credit=2)  # the last lease is not on disk at the death
-        durable = step(client)
+        client = Client(daemon.listen, credit=2)
+        durable = client.take()  # its lease, and that of the next batch, are on disk with its report
+        client.report(durable, losses_of(durable))
         assert client.sync()["seq"] == 1 and not client.kept
         daemon.kill()
     with daemon_on("run") as daemon:
         reconnect(client)
+        client.release(durable)
         released, reported, held = step(client), client.take(), client.take()
         client.report(reported, losses_of(reported))
         ids = durable.ids + released.ids + reported.ids

@@ -142,6 +142,7 @@ class Client:
                        "agent": agent, "layout": layout, "ways": ways}
         self.key, self.seq, self.nonce = secrets.token_bytes(16), 0, 0
         self.welcome, self.wire, self.is_draining = None, None, False
+        self.may_grow = False  # the data set, in the course of the session
         self.mapping, self.not_shared = None, None  # what is mapped, and why the last fetch failed
         self.batches = {}  # by token: received and not released
         self.fresh = deque()  # of those, not yet given to the trainer
@@ -290,6 +291,9 @@ class Client:
 
     def _keep(self, fields):
         assert fields["count"] == self.welcome["batch_size"]
+        if self.may_grow:  # section 3: N of WELCOME is the least
+            self.welcome["instance_count"] = max(self.welcome["instance_count"],
+                                                 *(int(i) + 1 for i in fields["ids"]))
         assert all(i < self.welcome["instance_count"] for i in fields["ids"])
         mapped = wire.INLINE if self.mapping is None else self.mapping.answer.way
         assert fields["way"] in (wire.INLINE, mapped), f"by way {fields['way']}"

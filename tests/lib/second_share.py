@@ -106,6 +106,8 @@ class Mapping:
         for descriptor, size in zip(descriptors, (answer.bytes, LIFE_BYTES)):
             check_read_only(descriptor, size)
         self.memory = mmap.mmap(descriptors[0], answer.bytes, prot=mmap.PROT_READ)
+        self.bytes = answer.bytes
+        self.file = os.dup(descriptors[0]) if answer.way == wire.MAP else None
         self.life = None
         if answer.way == wire.SHM:
             assert answer.slot_count == welcome["credit"]
@@ -126,10 +128,17 @@ class Mapping:
             base = fields["slot"] * self.answer.slot_bytes
         records = []
         for begin, end in wire.places(fields):
-            assert base + end <= self.answer.bytes, f"a record at {base}+{begin}..{end}"
+            if base + end > self.bytes and self.file is not None:
+                self._map_again()
+            assert base + end <= self.bytes, f"a record at {base}+{begin}..{end}"
             records.append(self.memory[base + begin:base + end])
         self.check()
         return records
+
+    def _map_again(self):
+        """The data set's file has grown."""
+        self.bytes = os.fstat(self.file).st_size
+        self.memory = mmap.mmap(self.file, self.bytes, prot=mmap.PROT_READ)
 
     def is_guarded(self):
         """Does the daemon live that guards the file?"""
@@ -147,6 +156,10 @@ class Mapping:
     def hang_up(self):
         """Tell the daemon that we use it no more; it can be read all the same."""
         self.connection.close()
+
+    def __del__(self):
+        if getattr(self, "file", None) is not None:
+            os.close(self.file)
 
 
 def check_read_only(descriptor, size):

@@ -56,20 +56,30 @@ static void put_record(const struct tinyset *set, MDB_txn *txn, MDB_dbi dbi, uin
         ((unsigned char *)value.mv_data)[i] = byte_at(id, i);
 }
 
-void tinyset_make(const struct tinyset *set, const char *path)
+static void write_from(const struct tinyset *set, const char *path, uint64_t first)
 {
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi dbi;
 
-    must(mkdir(path, FOLDER_MODE), "folder");
     must(mdb_env_create(&env), "create");
     must(mdb_env_set_mapsize(env, (set->count + 256) * (set->size_max + PAGE_BYTES)), "map");
     must(mdb_env_open(env, path, MDB_NOSYNC, FILE_MODE), path);
     must(mdb_txn_begin(env, NULL, 0, &txn), "begin");
     must(mdb_dbi_open(txn, NULL, 0, &dbi), "database");
-    for (uint64_t id = 0; id < set->count; id++)
+    for (uint64_t id = first; id < set->count; id++)
         put_record(set, txn, dbi, id);
     must(mdb_txn_commit(txn), "commit");
     mdb_env_close(env);
+}
+
+void tinyset_make(const struct tinyset *set, const char *path)
+{
+    must(mkdir(path, FOLDER_MODE), "folder");
+    write_from(set, path, 0);
+}
+
+void tinyset_grow(const struct tinyset *set, const char *path, uint64_t had)
+{
+    write_from(set, path, had);
 }

@@ -18,6 +18,9 @@ struct tinyset {
 /** Write it as an LMDB folder; a test that cannot have it fails. */
 void tinyset_make(const struct tinyset *set, const char *path);
 
+/** Give the folder, in which the first `had` records are, the others, too. */
+void tinyset_grow(const struct tinyset *set, const char *path, uint64_t had);
+
 /** Bytes of a record: from size_min to size_max and again from the start. */
 size_t tinyset_size(const struct tinyset *set, uint64_t id);
 

@@ -181,7 +181,7 @@ static void steps_that_are_closed_before_they_are_drawn_do_not_fit(void **state)
 static void a_job_with_other_settings_is_not_the_same(void **state)
 {
     const char *said[] = {"seed was 1 and is 2", "staleness", "batch_size of strict order",
-                          "instances of the data set"};
+                          "which do not begin with those"};
 
     (void)state;
     for (size_t i = 0; i < 4; i++) {

@@ -13,6 +13,7 @@
 #define K   9
 #define N   1000 /* ids */
 #define JOB 5
+#define ROW 40 /* bytes before the ids */
 
 static uint64_t chance(uint64_t seed, uint64_t i, uint64_t below)
 {
@@ -247,13 +248,13 @@ static void damaged_rows_are_refused(void **state)
     damage_refused(read_row, &r, d.rows[0].value, d.rows[0].size);
     for (uint32_t i = 0; i < s.window[0].count; i++)
         assert_int_equal(
-            damage_read(read_row, &r, d.rows[0].value, d.rows[0].size, 32 + 4 * i, &n, sizeof n),
+            damage_read(read_row, &r, d.rows[0].value, d.rows[0].size, ROW + 4 * i, &n, sizeof n),
             -OHEM_STATE);
     assert_refused(&d.rows[0], (struct reader){.n = N, .batch_size = s.window[0].count - 1});
     assert_refused(&d.rows[0], (struct reader){.n = N, .batch_size = K, .step = 1});
     assert_refused(&d.rows[0], (struct reader){.n = N, .batch_size = K, .applied = 1});
     memset((char *)d.rows[0].value + 4, 0, 8); /* no ids, no epochs: the right size */
-    assert_int_equal(read_row(&r, d.rows[0].value, 32), -OHEM_STATE);
+    assert_int_equal(read_row(&r, d.rows[0].value, ROW), -OHEM_STATE);
     strict_deinit(&s);
     disk_deinit(&d);
 }
