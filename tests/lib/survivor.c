@@ -311,8 +311,8 @@ static void hear_selection(struct survivor *s, const struct message_selection *m
 {
     struct survivor_batch *b = find(s, m->token);
 
-    if (b != NULL && b->seq == m->seq && (m->flags & SELECTION_FLAG_EARLY) == 0)
-        b->answered = true;
+    if (b != NULL && b->seq == m->seq) /* an earlier life's answer counts for nothing then */
+        b->answered = (m->flags & SELECTION_FLAG_EARLY) == 0;
     take_durable(s, m->durable_seq);
 }
 
