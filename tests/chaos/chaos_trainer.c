@@ -205,13 +205,11 @@ static void look_at_records(const struct ohem_batch *b)
     const uint64_t *ids = ohem_batch_ids(b);
 
     for (uint32_t i = 0; i < ohem_batch_count(b); i++) {
-        uint64_t record[2];
+        const uint64_t record[2] = {ids[i], ~ids[i]};
         size_t size;
         const void *data = ohem_batch_data(b, i, &size);
 
-        if (size == sizeof record)
-            memcpy(record, data, sizeof record);
-        if (size != sizeof record || record[0] != ids[i] || record[1] != ~ids[i])
+        if (size != sizeof record || memcmp(data, record, sizeof record) != 0)
             die("step %" PRIu64 ": record %" PRIu32 " is not that of id %" PRIu64,
                 ohem_batch_step(b), i, ids[i]);
     }
