@@ -517,7 +517,7 @@ void oracle_credited(struct oracle *o, uint32_t owner, struct token token, int c
     CHECK(code == 0 || lease == ORACLE_UNKNOWN || lease == ORACLE_FREED,
           "error %d for CREDIT of step %" PRIu64 " in lease state %d", code, token.step,
           (int)lease);
-    if (code != 0)
+    if (code != 0 || lease == ORACLE_UNKNOWN) /* an earlier life's: only its slot is free */
         return;
     set_lease(o, b, ORACLE_FREED);
     if (lease != ORACLE_OPEN || (o->strict && *taken(o, token.step) != ORACLE_NONE))
