@@ -193,6 +193,7 @@ static int report_known(struct job *j, struct session *s, struct lease *l,
     *out = (struct job_outcome){.lease = l};
     if (l->state == LEASE_SETTLED) {
         j->metrics.reports_repeated++;
+        l->answer.seq = loss->seq; /* a step that was handed out again may have the same token */
         out->flags = l->answer.flags | SELECTION_FLAG_REPEATED;
         return 0;
     }
