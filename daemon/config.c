@@ -31,7 +31,7 @@ static int check_new(const char *section, const char *name, bool taken, size_t c
     return -OHEM_CONFIG;
 }
 
-static struct config_dataset *find_dataset(const struct config *c, const char *name)
+struct config_dataset *config_find_dataset(const struct config *c, const char *name)
 {
     for (size_t i = 0; i < c->dataset_count; i++)
         if (strcmp(c->datasets[i].name, name) == 0)
@@ -39,7 +39,7 @@ static struct config_dataset *find_dataset(const struct config *c, const char *n
     return NULL;
 }
 
-static struct config_job *find_job(const struct config *c, const char *name)
+struct config_job *config_find_job(const struct config *c, const char *name)
 {
     for (size_t i = 0; i < c->job_count; i++)
         if (strcmp(c->jobs[i].settings.name, name) == 0)
@@ -51,7 +51,7 @@ int config_new_dataset(struct config *c, const char *name, struct config_dataset
                        struct reason *why)
 {
     struct config_dataset *grown;
-    int rc = check_new("dataset", name, find_dataset(c, name) != NULL, c->dataset_count,
+    int rc = check_new("dataset", name, config_find_dataset(c, name) != NULL, c->dataset_count,
                        CONFIG_DATASETS_MAX, why);
 
     if (rc != 0)
@@ -71,7 +71,8 @@ int config_new_dataset(struct config *c, const char *name, struct config_dataset
 int config_new_job(struct config *c, const char *name, struct config_job **out, struct reason *why)
 {
     struct config_job *grown;
-    int rc = check_new("job", name, find_job(c, name) != NULL, c->job_count, CONFIG_JOBS_MAX, why);
+    int rc = check_new("job", name, config_find_job(c, name) != NULL, c->job_count, CONFIG_JOBS_MAX,
+                       why);
 
     if (rc != 0)
         return rc;
@@ -309,7 +310,7 @@ static const char *nearest_dataset(const struct config *c, const char *name)
 
 static int give_dataset(const struct config *c, struct config_job *job, struct reason *why)
 {
-    const struct config_dataset *dataset = find_dataset(c, job->dataset);
+    const struct config_dataset *dataset = config_find_dataset(c, job->dataset);
     const char *name = job->settings.name, *nearest;
 
     if (dataset == NULL && job->dataset[0] == '\0' && c->dataset_count == 1)
@@ -357,7 +358,7 @@ static int check_warm_start(const struct config *c, const struct config_job *job
                             struct reason *why)
 {
     const char *from = job->settings.warm_start;
-    const struct config_job *other = from[0] != '\0' ? find_job(c, from) : NULL;
+    const struct config_job *other = from[0] != '\0' ? config_find_job(c, from) : NULL;
 
     if (from[0] == '\0' || (other != NULL && other != job &&
                             other->settings.dataset.number == job->settings.dataset.number))

@@ -95,22 +95,6 @@ static void compare_missing(struct comparison *c, enum config_section section, c
 /* ---- all of them -------------------------------------------------------------------------------
  */
 
-static struct config_dataset *dataset_of(const struct config *c, const char *name)
-{
-    for (size_t i = 0; i < c->dataset_count; i++)
-        if (strcmp(c->datasets[i].name, name) == 0)
-            return &c->datasets[i];
-    return NULL;
-}
-
-static struct config_job *job_of(const struct config *c, const char *name)
-{
-    for (size_t i = 0; i < c->job_count; i++)
-        if (strcmp(c->jobs[i].settings.name, name) == 0)
-            return &c->jobs[i];
-    return NULL;
-}
-
 static void compare_datasets(struct comparison *c, const struct config *running,
                              const struct config *next)
 {
@@ -118,13 +102,14 @@ static void compare_datasets(struct comparison *c, const struct config *running,
 
     for (size_t i = 0; i < running->dataset_count; i++) {
         name = running->datasets[i].name;
-        if (dataset_of(next, name) == NULL)
+        if (config_find_dataset(next, name) == NULL)
             compare_missing(c, CONFIG_DATASET, name, false);
         else
-            compare_section(c, CONFIG_DATASET, name, &running->datasets[i], dataset_of(next, name));
+            compare_section(c, CONFIG_DATASET, name, &running->datasets[i],
+                            config_find_dataset(next, name));
     }
     for (size_t i = 0; i < next->dataset_count; i++)
-        if (dataset_of(running, next->datasets[i].name) == NULL)
+        if (config_find_dataset(running, next->datasets[i].name) == NULL)
             compare_missing(c, CONFIG_DATASET, next->datasets[i].name, true);
 }
 
@@ -135,13 +120,13 @@ static void compare_jobs(struct comparison *c, const struct config *running,
 
     for (size_t i = 0; i < running->job_count; i++) {
         name = running->jobs[i].settings.name;
-        if (job_of(next, name) == NULL)
+        if (config_find_job(next, name) == NULL)
             compare_missing(c, CONFIG_JOB, name, false);
         else
-            compare_section(c, CONFIG_JOB, name, &running->jobs[i], job_of(next, name));
+            compare_section(c, CONFIG_JOB, name, &running->jobs[i], config_find_job(next, name));
     }
     for (size_t i = 0; i < next->job_count; i++)
-        if (job_of(running, next->jobs[i].settings.name) == NULL)
+        if (config_find_job(running, next->jobs[i].settings.name) == NULL)
             compare_missing(c, CONFIG_JOB, next->jobs[i].settings.name, true);
 }
 
@@ -174,9 +159,10 @@ static void take_over(struct config *running, const struct config *next)
     take_section(CONFIG_DAEMON, running, next);
     for (size_t i = 0; i < running->dataset_count; i++)
         take_section(CONFIG_DATASET, &running->datasets[i],
-                     dataset_of(next, running->datasets[i].name));
+                     config_find_dataset(next, running->datasets[i].name));
     for (size_t i = 0; i < running->job_count; i++)
-        take_section(CONFIG_JOB, &running->jobs[i], job_of(next, running->jobs[i].settings.name));
+        take_section(CONFIG_JOB, &running->jobs[i],
+                     config_find_job(next, running->jobs[i].settings.name));
 }
 
 /* Would what changes fit what stays? Tried on a copy. */

@@ -92,6 +92,10 @@ int config_range_print(const struct config_setting *s, FILE *out);
  */
 int config_path_resolve(enum config_type type, const char *folder, char *text, struct reason *must);
 
+/** The section of that name, or NULL. */
+struct config_dataset *config_find_dataset(const struct config *c, const char *name);
+struct config_job *config_find_job(const struct config *c, const char *name);
+
 /**
  * Open a section of its own name, with the defaults.
  * @return 0, or -OHEM_NOMEM, -OHEM_CONFIG (the name is not one, is taken, or there are too many)
