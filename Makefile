@@ -182,6 +182,7 @@ else
 	$(MAKE) tests
 	$(MAKE) tests SAN=address,undefined
 	$(MAKE) tests SAN=thread
+	$(MAKE) all CC=clang
 	$(CHECK) --all
 endif
 
