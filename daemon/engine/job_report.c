@@ -274,11 +274,14 @@ static int take_ids(struct job *j, const struct message_loss *loss, struct reaso
 }
 
 /* Another report of the step was applied, or none ever will. In strict order that may have been
- * another session's, and take() says so. */
-static int check_fate(struct job *j, const struct message_loss *loss, struct reason *why)
+ * another session's, and take() says so; but not when the claim knows that it was ours. */
+static int check_fate(struct job *j, const struct session_claim *claim,
+                      const struct message_loss *loss, struct reason *why)
 {
     uint64_t fate = steps_fate(&j->steps, loss->token.step);
 
+    if (claim != NULL && claim->lsn > 0 && (claim->flags & SELECTION_FLAG_SUPERSEDED) == 0)
+        return refuse_conflict(j, loss->token.step, why);
     if (fate == STEPS_OPEN || strict_is_on(&j->strict))
         return 0;
     return fate == STEPS_RELEASED ? refuse_token(j, loss->token, why)
@@ -304,12 +307,12 @@ static int report_forgotten(struct job *j, struct session *s, const struct messa
     if (steps_is_closed(&j->steps, loss->token.step))
         return refuse_expired(j, loss->token.step, why);
     l->state = LEASE_RETURNED;
-    rc = check_fate(j, loss, why);
+    claim = job_find_claim(s, loss->token);
+    rc = check_fate(j, claim, loss, why);
     if (rc == 0)
         rc = take(j, s, l, loss, digest, why);
     if (rc != 0)
         return rc;
-    claim = job_find_claim(s, loss->token);
     if (claim != NULL) {
         claim->lsn = l->answer.lsn;
         claim->flags = l->answer.flags;

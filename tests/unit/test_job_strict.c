@@ -160,11 +160,53 @@ static void nothing_is_durable_from_a_report_before_its_turn_on(void **state)
     room_free(r);
 }
 
+/* The session ends and begins again under its key, and the trainer still holds this one batch. */
+static void come_back_with(struct room *r, struct trainer *t, uint32_t i)
+{
+    struct trainer_batch b = take_out(t, i);
+
+    trainer_drop_all(t);
+    trainer_bye(t); /* its lease goes with the session */
+    room_hear(r);
+    put_back(t, b);
+    t->welcome.session++; /* what it will be: trainer_hear() keeps what it holds */
+    room_hello(r, t);
+    assert_int_equal(t->held_count, 1);
+}
+
+static void other_losses_of_what_was_held_before_are_a_conflict_waiting_or_applied(void **state)
+{
+    struct room *r = strict_room();
+    struct trainer *t = &r->trainers[0];
+    float first;
+
+    (void)state;
+    room_hello(r, t);
+    train_up_to(r, t, STALENESS);
+    come_back_with(r, t, first_of(t) == 0 ? 1 : 0); /* not the one whose turn it is */
+    report_with_ids(r, t, &t->held[0]);
+    assert_int_equal(t->selection.flags, 0);
+    for (int applied = 0; applied < 2; applied++) {
+        first = t->held[0].losses[0];
+        t->held[0].losses[0] = first + 1;
+        report_with_ids(r, t, &t->held[0]);
+        assert_int_equal(t->error.code, OHEM_CONFLICT);
+        assert_int_equal(t->errors, applied + 1);
+        t->held[0].losses[0] = first;
+        report_with_ids(r, t, &t->held[0]);
+        assert_int_equal(t->selection.flags, SELECTION_FLAG_REPEATED);
+        (void)room_work(r);
+        room_report(r, t, 1); /* the step whose turn it is, again */
+        assert_true(r->job->lsn > step_of(t, 0));
+    }
+    assert_int_equal(t->errors, 2);
+    room_free(r);
+}
+
 static void the_step_whose_turn_it_is_is_not_closed_however_long_it_waits(void **state)
 {
     struct room *r = strict_room();
     struct trainer *t = &r->trainers[0];
-    struct trainer_batch b;
 
     (void)state;
     room_hello(r, t);
@@ -177,15 +219,7 @@ static void the_step_whose_turn_it_is_is_not_closed_however_long_it_waits(void *
     (void)room_work(r);
     while (step_of(t, t->held_count - 1) != STEPS_BLOCK - 2)
         trainer_drop(t, &t->held[t->held_count - 1]);
-    b = take_out(t, t->held_count - 1);
-    trainer_drop_all(t);
-
-    trainer_bye(t); /* its lease goes with the session */
-    room_hear(r);
-    put_back(t, b);
-    t->welcome.session++; /* what it will be: trainer_hear() keeps what it holds */
-    room_hello(r, t);
-    assert_int_equal(t->held_count, 1);
+    come_back_with(r, t, t->held_count - 1);
     report_with_ids(r, t, &t->held[0]);
     assert_int_equal(t->errors, 0);
     assert_int_equal(t->selection.lsn, STEPS_BLOCK - 1);
@@ -195,4 +229,5 @@ static void the_step_whose_turn_it_is_is_not_closed_however_long_it_waits(void *
 
 TEST_MAIN(TEST(a_report_before_its_turn_is_answered_and_applied_when_it_comes_again),
           TEST(nothing_is_durable_from_a_report_before_its_turn_on),
+          TEST(other_losses_of_what_was_held_before_are_a_conflict_waiting_or_applied),
           TEST(the_step_whose_turn_it_is_is_not_closed_however_long_it_waits))
