@@ -224,7 +224,7 @@ struct job_dataset job_dataset_to_come(const struct job *j);
 /** Other policies from now on, and other wishes for trainers that have none. */
 void job_set_policies(struct job *j, const struct job_settings *s);
 
-/* ---- what survives (job_rows.c); see engine.h ---- */
+/* ---- what survives (job_capture.c, job_restore.c); see engine.h ---- */
 
 /** Has anything changed since the last capture? */
 bool job_unsaved(const struct job *j);

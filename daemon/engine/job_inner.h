@@ -26,16 +26,30 @@ uint64_t job_apply(struct job *j, const struct job_batch *b, const float *losses
 /** A report of the session was taken: its number counts. */
 void job_note_seq(struct job *j, struct session *s, uint64_t seq);
 
-void job_note_age(struct job_ages *ages, uint64_t age);
+/* ---- job_session.c ---- */
+
+/** It is active: to the end of the list, since nobody was later. */
+void job_touch(struct job *j, struct session *s, uint64_t now_ms);
+
+/** What the session claims under this token, or NULL. */
+struct session_claim *job_find_claim(struct session *s, struct token token);
+
+/* ---- job_lease.c ---- */
 
 /** Draw the batch of a step, the job's next. @return the epoch that its BATCH says */
 uint64_t job_sample(struct job *j, uint64_t step, uint64_t now_ms, struct sampler_batch *out);
 
+/** A batch was sent or reported: so many reports were applied since its draw. */
+void job_note_age(struct job_ages *ages, uint64_t age);
+
 /** It need not be sent again. */
 void job_no_longer_unsent(struct lease *l);
 
-/** What the session claims under this token, or NULL. */
-struct session_claim *job_find_claim(struct session *s, struct token token);
+/** What a lease handed out is handed out again: in strict order the batch as a whole. */
+void job_return_batch(struct job *j, const struct lease *l);
+
+/** After its draw, without a report: nothing of a step is known any more then. */
+uint64_t job_forgotten_after_ms(const struct job *j);
 
 /* ---- job_token.c ---- */
 
