@@ -64,6 +64,7 @@ int job_new(const struct job_settings *settings, struct job **out, struct reason
         j->settings = *settings;
         j->losses = malloc(MESSAGE_BATCH_SIZE_MAX * sizeof *j->losses);
         j->saved.step_limit = settings->durable ? 0 : UINT64_MAX;
+        j->saved.generation = j->saved.generation_captured = settings->dataset.generation;
         j->saved.dirty = j->saved.clears = j->saved.text_dirty = true;
         TAILQ_INIT(&j->sessions);
     }

@@ -76,6 +76,8 @@ struct job_saved {
     struct rows_gone sessions;     /* that left, and had rows */
     uint64_t session_last;         /* the highest number of its sessions, those that left too */
     uint64_t life;                 /* how often it was begun anew: tokens of before are void */
+    uint64_t generation;           /* of the data set in its row: a later life knows it */
+    uint64_t generation_captured;  /* likewise, once the capture that is under way is on disk */
     bool clears;                   /* what its number has on disk is of another life */
     bool warming;                  /* scores that it took over are on their way to disk */
     bool text_dirty;               /* settings.text is not what its row says */

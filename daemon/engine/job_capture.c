@@ -63,6 +63,7 @@ static void capture_job(struct job *j, struct rows *out)
     if (row == NULL)
         return;
     j->saved.step_captured = reserve_steps(j);
+    j->saved.generation_captured = j->settings.dataset.generation;
     j->growth.captured = j->growth.n > 0;
     *row = (struct job_row){.version = JOB_VERSION,
                             .batch_size = j->strict.batch_size,
@@ -190,6 +191,7 @@ void job_committed(struct job *j)
     struct session *s;
 
     j->saved.step_limit = j->saved.step_captured;
+    j->saved.generation = j->saved.generation_captured;
     j->growth.saved = j->growth.saved || j->growth.captured;
     TAILQ_FOREACH (s, &j->sessions, of_job)
         s->durable_seq = s->captured_seq;

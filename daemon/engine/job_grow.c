@@ -1,10 +1,11 @@
 /* job_grow.c - a data set that grows under its job.
  *
  * The keys that were there stay the first ones, so every id means what it meant: scores, leases and
- * the epoch's order go on, and the new ids join the epoch. A token is a hash over the generation in
- * which its batch was handed out, so the last few generations are remembered, in the job's row,
- * too. In strict order a step must be drawn alike in every life, so new ids join at a step that is
- * written down before it is drawn.
+ * the epoch's order go on, and the new ids join the epoch. A token is a hash over the generation
+ * that the job's row had on disk when its batch was handed out: a life that forgot how the set grew
+ * knows that one. The last few generations are remembered, in the row, too. In strict order a step
+ * must be drawn alike in every life, so new ids join at a step that is written down before it is
+ * drawn.
  */
 #include "../../proto/error.h"
 #include "job_inner.h"
@@ -112,6 +113,8 @@ static void join(struct job *j, uint64_t n, uint64_t generation)
         note_generation(j, j->settings.dataset.generation);
     j->settings.dataset.instance_count = n;
     j->settings.dataset.generation = generation;
+    if (!j->settings.durable)
+        j->saved.generation = generation;
     j->growth = (struct job_growth){0};
     j->saved.dirty = true;
 }

@@ -102,8 +102,7 @@ struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms)
     bias_share =
         strict_is_on(&j->strict) ? job_take_ready(j, s, l) : draw_free(j, l, s->batch_size, now_ms);
     keep_draw(j, l, bias_share);
-    tag =
-        job_token_tag(j, j->settings.dataset.generation, &s->key, l->token.step, l->ids, l->count);
+    tag = job_token_tag(j, j->saved.generation, &s->key, l->token.step, l->ids, l->count);
     l->serial = j->settings.dataset.serial;
     lease_grant(&j->leases, l, (struct token){l->token.step, tag}, now_ms);
     s->free_count--;

@@ -90,6 +90,7 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
     restore_coverage(&j->coverage, row);
     j->step = j->saved.step_limit = j->saved.step_earlier = row->step_limit;
     j->saved.life = row->life;
+    j->saved.generation = row->generation;
     j->saved.clears = false;
     j->lsn = row->lsn;
     j->strict.applied = j->strict.drawn = j->strict.saved_applied = row->applied;

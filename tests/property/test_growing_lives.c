@@ -3,8 +3,10 @@
  * A seed makes the lives: batches are drawn and reported, changes captured, written and committed,
  * the set grows while the daemon runs or is down, and it dies at any of these moments. In strict
  * order no step may ever be handed out with other ids, whatever a life had forgotten. In both
- * orders the last epochs cover every id, and the scores are of the ids that they were reported for.
+ * orders the last epochs cover every id, the scores are of the ids that they were reported for, and
+ * a life knows the token of each batch that the one before it handed out.
  */
+#include "../../daemon/engine/job_inner.h"
 #include "../../daemon/engine/engine.h"
 #include "../../proto/error.h"
 #include "../lib/disk.h"
@@ -22,6 +24,7 @@
 #define STEPS_MAX 400000u
 #define SEEDS     60u
 #define LIVES     12u
+#define OUT_MAX   512u
 #define MEMORY    UINT64_C(0x3e30)
 
 struct held {
@@ -43,6 +46,9 @@ struct run {
     bool welcomed;
     struct held held[CREDIT];
     uint32_t held_count;
+    struct held out[OUT_MAX]; /* all that this life or the last handed out, to this session */
+    struct session_key out_key;
+    uint32_t out_count;
     uint32_t (*stream)[K]; /* [STEPS_MAX] of each step, or all 0 */
     uint64_t again, grown, put_off;
 };
@@ -137,6 +143,8 @@ static void deliver_cb(void *ctx, const struct engine_delivery *d)
     note_step(r, d->lease);
     *h = (struct held){.token = d->lease->token, .count = K};
     memcpy(h->ids, d->lease->ids, sizeof h->ids);
+    if (r->out_count < OUT_MAX)
+        r->out[r->out_count++] = *h;
     for (uint32_t i = 0; i < K; i++)
         assert_true(h->ids[i] < r->n);
 }
@@ -207,6 +215,19 @@ static void save_all(void)
     while (run->stage != IDLE);
 }
 
+/* Its trainer may have lived on, and report. */
+static void check_tokens(const struct job *j)
+{
+    for (uint32_t i = 0; i < run->out_count; i++) {
+        const struct held *h = &run->out[i];
+
+        if (!job_token_fits(j, &run->out_key, h->token, h->ids, h->count))
+            fail_msg("seed %d: life %d does not know the token of step %d", (int)run->seed,
+                     (int)run->lives, (int)h->token.step);
+    }
+    run->out_count = 0;
+}
+
 static void begin_life(void)
 {
     struct engine_settings settings = shell_settings();
@@ -227,10 +248,12 @@ static void begin_life(void)
     if (disk_restore(&run->disk, &run->engine, &why) != 0 ||
         engine_restore_end(&run->engine, run->now_ms, &why) != 0)
         fail_msg("seed %d: %s", (int)run->seed, why.text);
+    check_tokens(engine_find_job(&run->engine, "j"));
     save_all();
     run->now_ms += s.lease_ms + s.late_ms + 1; /* who was there is forgotten */
     engine_tick(&run->engine, run->now_ms);
     hello();
+    run->out_key = run->key;
 }
 
 static void end_life(void)
