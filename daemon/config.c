@@ -227,7 +227,8 @@ static void place_share_socket(struct config *c)
 /* Beside status.sock; a status socket of another name has one of its own, where that fits. */
 static void place_control_socket(struct config *c)
 {
-    static const char usual[] = "status.sock";
+    static const char usual[] = "status.sock", ending[] = ".control";
+    const size_t room = CONFIG_SOCKET_PATH_MAX - strlen(ending);
     const char *status = c->status_socket;
     size_t folder = strlen(status);
 
@@ -238,8 +239,9 @@ static void place_control_socket(struct config *c)
     if (strcmp(status + folder, usual) == 0)
         (void)snprintf(c->control_socket, sizeof c->control_socket, "%.*scontrol.sock", (int)folder,
                        status);
-    else if (strlen(status) + strlen(".control") <= CONFIG_SOCKET_PATH_MAX)
-        (void)snprintf(c->control_socket, CONFIG_SOCKET_PATH_MAX + 1, "%s.control", status);
+    else if (strlen(status) <= room)
+        (void)snprintf(c->control_socket, sizeof c->control_socket, "%.*s%s", (int)room, status,
+                       ending);
 }
 
 static int check_sockets(struct config *c, struct reason *why)
