@@ -188,6 +188,49 @@ const struct oracle_mark *oracle_mark_of(const struct oracle *o, const struct or
     return mark_in(&o->now, index_of(o, b));
 }
 
+static uint32_t *taken(struct oracle *o, uint64_t step)
+{
+    struct oracle_time *t = &o->now;
+
+    CHECK(step < 1000000, "step %" PRIu64 " is beyond all that was drawn", step);
+    for (; t->step_count <= step; t->step_count++) {
+        t->taken = grown(t->taken, t->step_count + 1, sizeof *t->taken);
+        t->taken[t->step_count] = ORACLE_NONE;
+    }
+    return &t->taken[step];
+}
+
+static uint64_t hash_fate(const struct oracle *o, uint64_t hash, uint32_t by)
+{
+    const struct oracle_batch *b = &o->batches[by & ~ORACLE_RELEASE];
+
+    if ((by & ORACLE_RELEASE) != 0)
+        return rng_mix(hash + 1);
+    for (uint32_t i = 0; i < b->count; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &b->losses[i], sizeof bits);
+        hash = rng_mix(hash + 2 + bits);
+    }
+    return hash;
+}
+
+/* What a step's draw follows from, beside data set, seed and settings: a report that is gone with
+ * its trainer and its daemon may become another, or none. */
+static uint64_t history_of(struct oracle *o, uint64_t step)
+{
+    uint64_t hash = 0;
+
+    for (uint64_t i = 0; o->strict && i + o->settings.staleness <= step; i++) {
+        CHECK(*taken(o, i) != ORACLE_NONE,
+              "step %" PRIu64 " is drawn before step %" PRIu64 " is"
+              " settled",
+              step, i);
+        hash = hash_fate(o, hash, *taken(o, i));
+    }
+    return hash;
+}
+
 static struct oracle_batch *add_batch(struct oracle *o, uint32_t owner, const struct lease *l,
                                       uint64_t now_ms)
 {
@@ -202,7 +245,8 @@ static struct oracle_batch *add_batch(struct oracle *o, uint32_t owner, const st
                                .owner = owner,
                                .count = l->count,
                                .coverage_count = l->coverage_count,
-                               .first_ms = now_ms};
+                               .first_ms = now_ms,
+                               .history = history_of(o, l->token.step)};
     copy_array((void **)&b->ids, l->ids, l->count, sizeof *l->ids);
     copy_array((void **)&b->epochs, l->epochs, l->coverage_count, sizeof *l->epochs);
     b->losses = grown(NULL, l->count, sizeof *b->losses);
@@ -217,15 +261,18 @@ static bool is_same_batch(const struct oracle_batch *b, const struct lease *l)
 }
 
 /* No step is ever given to two different batches. */
-static void check_step(const struct oracle *o, const struct lease *l)
+static void check_step(struct oracle *o, const struct lease *l)
 {
+    uint64_t history = history_of(o, l->token.step);
+
     for (size_t i = 0; i < o->batch_count; i++) {
         const struct oracle_batch *b = &o->batches[i];
 
         if (b->token.step != l->token.step)
             continue;
         CHECK(o->strict, "step %" PRIu64 " is given to a second batch", b->token.step);
-        CHECK(is_same_batch(b, l), "step %" PRIu64 " has other ids than before", b->token.step);
+        CHECK(is_same_batch(b, l) || b->history != history,
+              "step %" PRIu64 " has other ids than before", b->token.step);
     }
 }
 
@@ -289,18 +336,6 @@ static void apply(struct oracle *o, const struct oracle_batch *b, bool settles)
     if (settles)
         settle(o, b, true);
     remember(o, b);
-}
-
-static uint32_t *taken(struct oracle *o, uint64_t step)
-{
-    struct oracle_time *t = &o->now;
-
-    CHECK(step < 1000000, "step %" PRIu64 " is beyond all that was drawn", step);
-    for (; t->step_count <= step; t->step_count++) {
-        t->taken = grown(t->taken, t->step_count + 1, sizeof *t->taken);
-        t->taken[t->step_count] = ORACLE_NONE;
-    }
-    return &t->taken[step];
 }
 
 /* Strict order: what is taken is applied when its turn comes. */

@@ -35,6 +35,7 @@ struct oracle_batch {
     uint32_t *ids, *epochs;
     float *losses;     /* [count] of the report that was taken last */
     uint64_t first_ms; /* when it was handed out for the first time */
+    uint64_t history;  /* strict order: a hash of what became of the steps that its draw knew */
     uint64_t selected; /* a hash of what its losses were answered; 0: not yet */
     uint64_t seq;      /* of its owner's report; 0: none was made */
     bool refused;      /* and rightly so: there is nothing to keep of it */
