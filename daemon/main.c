@@ -361,8 +361,9 @@ static int serve(struct daemon *d, struct reason *why)
     if (rc == 0) {
         log_jobs(d);
         warn_of_tcp(&d->config);
-        log_info("main", "ready version=%s listen=%s status=\"%s\"", OHEMD_VERSION,
-                 d->config.listen, d->config.status_socket);
+        log_info("main", "ready version=%s listen=%s status=\"%s\" boot=%016" PRIx64, OHEMD_VERSION,
+                 d->config.listen, d->config.status_socket,
+                 server_engine(d->server)->settings.boot);
         notify_ready("serving");
     } else {
         close_all(d);

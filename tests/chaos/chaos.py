@@ -12,6 +12,7 @@ started again: the daemon on the same state and sockets, a trainer as a new one.
 """
 import os
 import random
+import re
 import signal
 import struct
 import subprocess
@@ -68,6 +69,7 @@ class Life:
     def __init__(self, process, log=None):
         self.process, self.log = process, log
         self.began_us, self.ended_us, self.killed = now_us(), None, False
+        self.boot = None  # a daemon's, if it came so far
 
     def kill(self):
         """@return whether it was alive"""
@@ -156,9 +158,15 @@ class Run:
 
     # ---- kills ----
 
+    def _note_boot(self):
+        boots = [int(boot, 16) for boot in re.findall(r"main: ready .* boot=(\w+)", self.daemon.log())]
+        if boots and all(life.boot != boots[-1] for life in self.daemon_lives):
+            self.daemon_lives[-1].boot = boots[-1]
+
     def _kill_daemon(self):
         if not self.daemon_lives[-1].kill():
             self._look()
+        self._note_boot()
         if self.random.random() < 0.2:
             time.sleep(self.random.uniform(0, 0.2))
         self.launch_daemon()
@@ -228,6 +236,7 @@ class Run:
             life.ended_us = now_us()
         code = self.daemon.stop()
         self.daemon_lives[-1].ended_us = now_us()
+        self._note_boot()
         assert code == 0, f"ohemd ended with {code}\n{self.daemon.log()[-4000:]}"
 
     def abort(self):

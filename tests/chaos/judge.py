@@ -124,15 +124,15 @@ class FreeJudge:
             self.verdict.wrong.append(f"{log.path}: step {report.step}: error {report.refused}")
         elif log.killed_us is None or report.durable_life is not None:
             self.certain.append(report)
-        elif report.answered_us is not None and not self._died_soon_after(report.answered_us):
+        elif report.answered_us is not None and not self._died_soon_after(report):
             self.certain.append(report)
         else:
             self.optional.append(report)
 
-    def _died_soon_after(self, us):
-        """Was the daemon of that time killed before it can be said to have saved all?"""
-        life = next(d for d in reversed(self.daemon_lives) if d.began_us <= us)
-        return life.killed and life.ended_us - us < self.gone_us
+    def _died_soon_after(self, report):
+        """Was the daemon that answered killed before it can be said to have saved all?"""
+        life = next(d for d in self.daemon_lives if d.boot == report.answered_boot)
+        return life.killed and life.ended_us - report.answered_us < self.gone_us
 
     def _decide(self):
         """Which of the optional are applied: from the visits of ids that no other could explain."""

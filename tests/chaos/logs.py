@@ -30,6 +30,7 @@ class Report:
         self.lsn = None         # of the last answer that said it was applied just then
         self.lsn_life = None    # the daemon's life (counted by WELCOMEs) that said so
         self.answered_us = None
+        self.answered_boot = None  # by which daemon: its answer may be read long after its death
         self.confirmed = False  # a later life has it already, in that place
         self.durable_life = None
         self.refused = None     # the error that answered it
@@ -104,7 +105,8 @@ class Log:
             report.confirmed = True
         else:  # some life that died before it could answer applied it
             report.lsn = None
-        report.answered_us = report.answered_us or us
+        if report.answered_us in (None, us):
+            report.answered_us, report.answered_boot = us, self.welcomes[-1][1]
         self._take_D(us, durable_seq)
 
     def _take_D(self, _us, durable_seq):
