@@ -355,6 +355,11 @@ bool attach_is_good(const struct attachment *a)
     return watched(a, 0) <= a->told.watch_max && watched(a, 1) <= a->told.watch_max;
 }
 
+bool attach_is_left(const struct attachment *a)
+{
+    return a->told.way == WAY_MAP && a->guarded && !is_alive(a);
+}
+
 bool attach_is_guarded(const struct attachment *a)
 {
     return a->told.way != WAY_MAP || a->guarded;

@@ -48,6 +48,9 @@ bool attach_is_good(const struct attachment *a);
 /** Did a daemon guard the memory when it was mapped? Not the file of an immutable data set. */
 bool attach_is_guarded(const struct attachment *a);
 
+/** Is it by map, and the daemon that kept the file's pages dead? */
+bool attach_is_left(const struct attachment *a);
+
 /** Records of a mapped file will be read at once: bring the beginning of each into the cache. */
 void attach_prefetch(const struct attachment *a, const void *const *records, const uint32_t *sizes,
                      uint32_t count);

@@ -254,6 +254,7 @@ void batch_answer(struct ohem_batch *b, const struct message_selection *m)
     struct ohem_selection *s = &b->selection;
 
     s->arrived = true;
+    s->told = false;
     s->flags = m->flags;
     s->count = (uint32_t)m->indices.count;
     s->nonfinite_count = m->nonfinite_count;

@@ -17,6 +17,7 @@
 
 struct ohem_selection {
     bool arrived;
+    bool told; /* to the trainer */
     uint32_t flags, count, nonfinite_count;
     uint64_t lsn;
     struct ohem_stats all, kept;

@@ -166,13 +166,14 @@ static struct kept_report *keep(struct ohem_batch *b, uint64_t seq, const float 
 static int take_report(struct ohem_batch *b, const float *losses, struct kept_report **out)
 {
     struct ohem_client *c = b->client;
-    struct kept_report *r = keep(b, b->seq != 0 ? b->seq : c->report_seq + 1, losses);
+    bool anew = b->seq == 0 || b->refused != 0; /* durable_seq may be beyond one that was refused */
+    struct kept_report *r = keep(b, anew ? c->report_seq + 1 : b->seq, losses);
 
     if (r == NULL) {
         reason_set(&c->why, "no memory to keep a report of %u losses", b->count);
         return -OHEM_NOMEM;
     }
-    if (b->seq == 0)
+    if (anew)
         b->seq = ++c->report_seq;
     memcpy(b->losses, losses, b->count * sizeof *losses);
     b->selection.arrived = false;
@@ -240,6 +241,17 @@ static int await_selection(struct ohem_batch *b, int64_t deadline)
     return rc;
 }
 
+static int tell_selection(struct ohem_batch *b, int64_t deadline, const struct ohem_selection **out)
+{
+    int rc = await_selection(b, deadline);
+
+    if (rc != 0)
+        return rc;
+    b->selection.told = true;
+    *out = &b->selection;
+    return 0;
+}
+
 int ohem_submit(struct ohem_batch *batch, const float *losses, size_t count)
 {
     struct kept_report *r;
@@ -270,10 +282,7 @@ int ohem_selection(struct ohem_batch *batch, int timeout_ms,
                    batch->token.step);
         return -OHEM_INVALID;
     }
-    rc = await_selection(batch, deadline);
-    if (rc == 0)
-        *out_selection = &batch->selection;
-    return rc;
+    return tell_selection(batch, deadline, out_selection);
 }
 
 int ohem_report(struct ohem_batch *batch, const float *losses, size_t count, int timeout_ms,
@@ -281,15 +290,15 @@ int ohem_report(struct ohem_batch *batch, const float *losses, size_t count, int
 {
     int64_t deadline = client_deadline_in(timeout_ms);
     struct kept_report *r;
-    int rc = begin_report(batch, losses, count, deadline, &r);
+    bool has_come = batch->selection.arrived && !batch->selection.told; /* since a call gave up */
+    int rc = has_come ? check_report(batch, losses, count)
+                      : begin_report(batch, losses, count, deadline, &r);
 
     if (rc != 0)
         return rc;
-    client_send_loss(batch->client, r);
-    rc = await_selection(batch, deadline);
-    if (rc == 0)
-        *out_selection = &batch->selection;
-    return rc;
+    if (!has_come)
+        client_send_loss(batch->client, r);
+    return tell_selection(batch, deadline, out_selection);
 }
 
 /* ---- giving back -------------------------------------------------------------------------------
@@ -305,6 +314,7 @@ static void give_back(struct ohem_client *c, const struct ohem_batch *b)
             client_flush(c);
         r->released = true;
         kept_take_durable(&c->kept, c->durable_seq); /* if it was kept for its answer only */
+        r = kept_find(&c->kept, b->seq);
     }
     if (r == NULL || c->welcomed)
         client_give_credit(c, b->token);

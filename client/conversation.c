@@ -208,6 +208,7 @@ static void note_answered(struct ohem_client *c, const struct message_selection 
         return;
     }
     r->answered = true;
+    r->early = false; /* it was said again by WELCOME, not by its retry */
     if (!c->welcome.durable)
         kept_drop(&c->kept, r);
 }
@@ -258,6 +259,8 @@ static void take_error(struct ohem_client *c, const struct message_error *m)
             client_send_hello(c);
     } else if (m->about == MESSAGE_LOSS) {
         take_refusal(c, m);
+    } else if (m->about == MESSAGE_HELLO && m->code == OHEM_DRAINING && c->welcome.durable) {
+        c->draining = true; /* it will be back; HELLO goes out again in a second */
     } else if (m->about == MESSAGE_HELLO || m->about == 0) {
         c->dead = -(int)m->code;
         reason_set(&c->why, "%s", m->text);

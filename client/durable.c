@@ -63,7 +63,8 @@ static int await_durable(struct ohem_client *c, int64_t deadline)
 
     client_flush(c);
     while (rc == 0 && first_unsafe(c, seq) != NULL) {
-        client_ask_durable(c, seq);
+        client_ask_durable(c,
+                           TAILQ_LAST(&c->kept.list, kept_list)->seq); /* refused ones never are */
         rc = pump(c, deadline);
     }
     if (rc != 0 || c->forgotten_count == forgotten)

@@ -87,7 +87,10 @@ struct ohem_options {
                                  NAME = TYPE[SHAPE]@BYTE; NULL: as the daemon's operator says */
     size_t unacked_bytes_max; /* of the reports that are kept since the daemon may yet lose them: 12
                                  bytes per instance and a little; at most 65536 of them. When it is
-                                 full, reports wait. One may always be kept. 0: 64 MiB */
+                                 full, reports wait. One may always be kept. In strict order it
+                                 has to hold `staleness` of them, since a report is durable only
+                                 behind those of all steps before: else trainers can wait for each
+                                 other until they time out. 0: 64 MiB */
     int reconnect_timeout_ms; /* how long a call waits for a daemon that does not answer;
                                  0: 60,000; -1: without end */
 };
@@ -321,9 +324,10 @@ OHEM_API int ohem_report(struct ohem_batch *batch, const float *losses, size_t c
  * The first half of ohem_report(): send the losses and do not wait, so that the next batch's
  * forward pass can begin while the selection is under way. Get it with ohem_selection(); or release
  * the batch without, when the selection is not wanted: the report counts all the same. A trainer
- * that submits several batches within a millisecond has a few of them sent together, the last one
- * with its next call at the latest. It waits only when the reports that are kept have reached
- * unacked_bytes_max: until there is room, for reconnect_timeout_ms at most.
+ * that submits several batches within a millisecond has a few of them sent together: with the next
+ * report, with the last batch that is at hand, or before a call waits. It waits only when the
+ * reports that are kept have reached unacked_bytes_max: until there is room, for
+ * reconnect_timeout_ms at most.
  * @return 0, or one of -OHEM_COUNT, -OHEM_CONFLICT, -OHEM_TOKEN, -OHEM_STALE, -OHEM_FORKED,
  *         -OHEM_INVALID, -OHEM_NOMEM, as ohem_report(); -OHEM_TIMEDOUT or -OHEM_UNREACHABLE when no
  *         room was made: nothing was submitted, call again

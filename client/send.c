@@ -14,19 +14,24 @@ static void note_asked(struct ohem_client *c)
         c->unanswered_ms = c->asked_ms;
 }
 
-/* Records that may have been overwritten when the last daemon died are of no use: not said to be
- * held, the batch comes again. */
+/* Nobody has seen its records, and when its turn comes they may be overwritten. */
+static bool is_left(const struct ohem_batch *b)
+{
+    return b->state == BATCH_READY && b->attachment != NULL && attach_is_left(b->attachment);
+}
+
+/* Records that may have been, or may be, overwritten since the last daemon died are of no use: not
+ * said to be held, the batch comes again. */
 static void let_go_of_stale(struct ohem_client *c)
 {
     struct ohem_batch *b, *next;
 
     for (b = TAILQ_FIRST(&c->batches); b != NULL; b = next) {
         next = TAILQ_NEXT(b, entry);
-        if (b->seq != 0 || ohem_batch_check(b) == 0 || !attach_is_guarded(b->attachment))
-            continue;
-        if (b->state == BATCH_READY)
+        if (is_left(b))
             client_recycle(c, b);
-        else if (b->state == BATCH_HELD)
+        else if (b->state == BATCH_HELD && b->seq == 0 && ohem_batch_check(b) != 0 &&
+                 attach_is_guarded(b->attachment))
             b->state = BATCH_ORPHAN;
     }
 }

@@ -168,6 +168,11 @@ void client_take_welcome(struct ohem_client *c, const struct message_welcome *m)
 
     if (!first)
         c->dead = check_dataset(c, m);
+    if (!first && c->dead == 0 && m->batch_size != c->welcome.batch_size) {
+        c->dead = -OHEM_MALFORMED; /* memory that is used again is of that K */
+        reason_set(&c->why, "a batch size of %u was agreed on, now it is %u", c->welcome.batch_size,
+                   m->batch_size);
+    }
     if (c->dead != 0)
         return;
     if (!first && !same)

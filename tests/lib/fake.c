@@ -46,15 +46,16 @@ static void send_batch(struct fake *f, struct token token)
     static const uint32_t sizes[FAKE_K] = {4, 4, 4, 4};
     struct message m = {.type = MESSAGE_BATCH};
     uint64_t ids[FAKE_K];
+    uint32_t k = f->batch_size > 0 ? f->batch_size : FAKE_K;
 
     for (size_t i = 0; i < FAKE_K; i++)
         ids[i] = (token.step * FAKE_K + i) % FAKE_N;
     m.batch = (struct message_batch){
-        .token = token, .count = FAKE_K, .record_bytes = 4, .lease_ms = 60000, .bytes = 16};
-    m.batch.ids = (struct vector){ids, FAKE_K};
-    m.batch.probabilities = m.batch.weights = (struct vector){numbers, FAKE_K};
-    m.batch.offsets = (struct vector){offsets, FAKE_K};
-    m.batch.sizes = (struct vector){sizes, FAKE_K};
+        .token = token, .count = k, .record_bytes = 4, .lease_ms = 60000, .bytes = 16};
+    m.batch.ids = (struct vector){ids, k};
+    m.batch.probabilities = m.batch.weights = (struct vector){numbers, k};
+    m.batch.offsets = (struct vector){offsets, k};
+    m.batch.sizes = (struct vector){sizes, k};
     m.batch.payload = (struct vector){offsets, 16};
     tell(f, &m);
 }
@@ -102,6 +103,12 @@ static void take_hello(struct fake *f, const struct message_hello *h)
     struct message m = {.type = MESSAGE_WELCOME};
     bool known = h->memory == f->memory;
 
+    if (f->refuses_hello_with != 0) {
+        send_error(f, f->peer, f->peer_size, f->refuses_hello_with, MESSAGE_HELLO,
+                   (struct token){0});
+        f->peer_size = 0;
+        return;
+    }
     m.welcome = (struct message_welcome){.major = PROTO_MAJOR,
                                          .minor = PROTO_MINOR,
                                          .boot = f->boot,
@@ -111,7 +118,7 @@ static void take_hello(struct fake *f, const struct message_hello *h)
                                          .record_bytes = 4,
                                          .record_bytes_max = 4,
                                          .generation = 1,
-                                         .batch_size = FAKE_K,
+                                         .batch_size = f->batch_size > 0 ? f->batch_size : FAKE_K,
                                          .credit = f->credit,
                                          .lease_ms = 60000,
                                          .layout = h->layout,
@@ -225,6 +232,7 @@ static void take(struct fake *f, const void *peer, size_t size, const struct mes
     }
     unknown = size != f->peer_size || memcmp(f->peer, peer, size) != 0;
     write_down(f, m, unknown);
+    f->stalled = unknown;
     if (unknown)
         send_error(f, peer, size, OHEM_NO_SESSION, m->type, (struct token){0});
     else
@@ -306,7 +314,7 @@ static void *live(void *data)
 
         fake_lock(f);
         die_or_live(f);
-        while (f->socket != NULL && receive(f))
+        while (f->socket != NULL && !(f->stalls && f->stalled) && receive(f))
             ;
         if (f->socket != NULL)
             write_to_disk(f);

@@ -38,13 +38,16 @@ struct fake_said {
 
 struct fake {
     /* settings */
-    uint32_t credit;       /* 0: 4 */
-    uint32_t durable;      /* WELCOME's */
-    bool keeps_answers;    /* LOSS gets none */
-    bool keeps_welcome;    /* HELLO gets none */
-    uint32_t refuses_with; /* LOSS gets this error */
-    uint32_t flags;        /* of SELECTIONs */
-    bool selects_anew;     /* also what is flagged FORGOTTEN */
+    uint32_t credit;             /* 0: 4 */
+    uint32_t durable;            /* WELCOME's */
+    bool keeps_answers;          /* LOSS gets none */
+    bool keeps_welcome;          /* HELLO gets none */
+    uint32_t refuses_with;       /* LOSS gets this error */
+    bool stalls;                 /* after a NO_SESSION it hears nothing, until this is over */
+    uint32_t refuses_hello_with; /* HELLO gets this error */
+    uint32_t batch_size;         /* WELCOME's; 0: FAKE_K */
+    uint32_t flags;              /* of SELECTIONs */
+    bool selects_anew;           /* also what is flagged FORGOTTEN */
     uint64_t durable_seq;
     int sync_ms; /* so long after a SYNC all that was said is durable; 0: it never is */
     /* its own */
@@ -59,7 +62,7 @@ struct fake {
     struct fake_said said[FAKE_SAID_MAX];
     size_t said_count;
     int64_t up_ms; /* when it comes back, 0: it is there */
-    bool restarts, ends;
+    bool restarts, ends, stalled;
     void *context, *socket;
     struct codec *codec;
     pthread_mutex_t mutex;
