@@ -71,16 +71,20 @@ struct lease *session_find(struct session *s, struct token token)
     return NULL;
 }
 
-/* Where it is, or belongs: nearly always at an end. */
+/* Where it is, or belongs. */
 static uint32_t place_of_early(const struct session *s, uint64_t seq)
 {
-    uint32_t i = s->early_count;
+    uint32_t low = 0, high = s->early_count;
 
-    if (i > 0 && seq <= s->early[0])
-        return 0;
-    while (i > 0 && s->early[i - 1] >= seq)
-        i--;
-    return i;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (s->early[middle] < seq)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 static int reserve_early(struct session *s)
