@@ -1,5 +1,5 @@
-/* test_client_again.c - reports that are said again or made again, and what a daemon that comes back
- * may say then: with a daemon that does what it wants (fake.h). */
+/* test_client_again.c - reports that are said again or made again, and what a daemon that comes
+ * back may say then: with a daemon that does what it wants (fake.h). */
 #include "../../client/ohem.h"
 #include "../lib/daemon.h"
 #include "../lib/fake.h"

@@ -1,5 +1,5 @@
-/* test_client_lives.c - a trainer that outlives daemons: what it had read ahead, and what it says to
- * one that goes down. */
+/* test_client_lives.c - a trainer that outlives daemons: what it had read ahead, and what it says
+ * to one that goes down. */
 #include "../../client/ohem.h"
 #include "../lib/daemon.h"
 #include "../lib/rewriter.h"
