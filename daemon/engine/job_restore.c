@@ -33,14 +33,15 @@ static int check_same(const struct job *j, const struct job_row *row, struct rea
     const struct {
         const char *what;
         uint64_t was, is;
+        bool matters;
     } same[] = {
-        {"seed", row->seed, j->settings.seed},
-        {"staleness (0: order = free)", row->staleness, j->strict.staleness},
-        {"batch_size of strict order", row->batch_size, j->strict.batch_size},
+        {"seed", row->seed, j->settings.seed, true},
+        {"staleness (0: order = free)", row->staleness, j->strict.staleness, true},
+        {"batch_size of strict order", row->batch_size, j->strict.batch_size, row->staleness > 0},
     };
 
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        if (same[i].was != same[i].is && (i < 2 || row->staleness > 0)) {
+        if (same[i].matters && same[i].was != same[i].is) {
             reason_set(why,
                        "job '%s' was begun with other settings: %s was %" PRIu64 " and is %" PRIu64
                        " now; set it back, or start over with --fresh",
