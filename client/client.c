@@ -43,15 +43,13 @@ static int check_next(struct ohem_client *c)
     return -OHEM_LIMIT;
 }
 
-/* Its mapped records may have been overwritten. Of a daemon that died we only drop it: the next one
- * hands the instances out again, or has heard that we hold it. An immutable data set that is
+/* Its mapped records may have been overwritten. Of a daemon that died we only drop it: HELLO does
+ * not say that we hold it, and the next one hands it out again. An immutable data set that is
  * written to cannot be trained on. */
 static int drop_stale(struct ohem_client *c, struct ohem_batch *b)
 {
     bool guarded = attach_is_guarded(b->attachment);
 
-    if (!c->welcomed || b->boot != c->welcome.boot)
-        client_give_credit(c, b->token);
     client_recycle(c, b);
     if (guarded)
         return 0;
