@@ -56,6 +56,12 @@ int client_await_room(struct ohem_client *c, uint32_t batch_size, int64_t deadli
     return rc;
 }
 
+/* The last that may become durable: the daemon never counts what it refused. */
+static uint64_t last_kept_seq(const struct ohem_client *c)
+{
+    return TAILQ_LAST(&c->kept.list, kept_list)->seq;
+}
+
 static int await_durable(struct ohem_client *c, int64_t deadline)
 {
     uint64_t seq = c->report_seq, forgotten = c->forgotten_count;
@@ -63,8 +69,7 @@ static int await_durable(struct ohem_client *c, int64_t deadline)
 
     client_flush(c);
     while (rc == 0 && first_unsafe(c, seq) != NULL) {
-        client_ask_durable(c,
-                           TAILQ_LAST(&c->kept.list, kept_list)->seq); /* refused ones never are */
+        client_ask_durable(c, last_kept_seq(c));
         rc = pump(c, deadline);
     }
     if (rc != 0 || c->forgotten_count == forgotten)

@@ -160,6 +160,16 @@ static int check_dataset(struct ohem_client *c, const struct message_welcome *m)
     return -OHEM_DATASET;
 }
 
+/* Memory that is used again is of the K that was agreed on. */
+static int check_batch_size(struct ohem_client *c, const struct message_welcome *m)
+{
+    if (m->batch_size == c->welcome.batch_size)
+        return 0;
+    reason_set(&c->why, "a batch size of %u was agreed on, now it is %u", c->welcome.batch_size,
+               m->batch_size);
+    return -OHEM_MALFORMED;
+}
+
 void client_take_welcome(struct ohem_client *c, const struct message_welcome *m)
 {
     bool first = c->welcome.session == 0;
@@ -168,11 +178,8 @@ void client_take_welcome(struct ohem_client *c, const struct message_welcome *m)
 
     if (!first)
         c->dead = check_dataset(c, m);
-    if (!first && c->dead == 0 && m->batch_size != c->welcome.batch_size) {
-        c->dead = -OHEM_MALFORMED; /* memory that is used again is of that K */
-        reason_set(&c->why, "a batch size of %u was agreed on, now it is %u", c->welcome.batch_size,
-                   m->batch_size);
-    }
+    if (!first && c->dead == 0)
+        c->dead = check_batch_size(c, m);
     if (c->dead != 0)
         return;
     if (!first && !same)
