@@ -223,16 +223,14 @@ static uint64_t history_of(struct oracle *o, uint64_t step)
 
     for (uint64_t i = 0; o->strict && i + o->settings.staleness <= step; i++) {
         CHECK(*taken(o, i) != ORACLE_NONE,
-              "step %" PRIu64 " is drawn before step %" PRIu64 " is"
-              " settled",
-              step, i);
+              "step %" PRIu64 " is drawn, and step %" PRIu64 " is not settled", step, i);
         hash = hash_fate(o, hash, *taken(o, i));
     }
     return hash;
 }
 
 static struct oracle_batch *add_batch(struct oracle *o, uint32_t owner, const struct lease *l,
-                                      uint64_t now_ms)
+                                      uint64_t history, uint64_t now_ms)
 {
     struct oracle_batch *b;
 
@@ -246,7 +244,7 @@ static struct oracle_batch *add_batch(struct oracle *o, uint32_t owner, const st
                                .count = l->count,
                                .coverage_count = l->coverage_count,
                                .first_ms = now_ms,
-                               .history = history_of(o, l->token.step)};
+                               .history = history};
     copy_array((void **)&b->ids, l->ids, l->count, sizeof *l->ids);
     copy_array((void **)&b->epochs, l->epochs, l->coverage_count, sizeof *l->epochs);
     b->losses = grown(NULL, l->count, sizeof *b->losses);
@@ -261,10 +259,8 @@ static bool is_same_batch(const struct oracle_batch *b, const struct lease *l)
 }
 
 /* No step is ever given to two different batches. */
-static void check_step(struct oracle *o, const struct lease *l)
+static void check_step(const struct oracle *o, const struct lease *l, uint64_t history)
 {
-    uint64_t history = history_of(o, l->token.step);
-
     for (size_t i = 0; i < o->batch_count; i++) {
         const struct oracle_batch *b = &o->batches[i];
 
@@ -290,8 +286,10 @@ bool oracle_handed_out(struct oracle *o, uint32_t owner, const struct lease *l, 
 
     CHECK(l->count > 0 && l->coverage_count <= l->count, "an impossible batch");
     if (first) {
-        check_step(o, l);
-        b = add_batch(o, owner, l, now_ms);
+        uint64_t history = history_of(o, l->token.step);
+
+        check_step(o, l, history);
+        b = add_batch(o, owner, l, history, now_ms);
         for (uint32_t i = 0; !o->strict && i < b->coverage_count; i++)
             hand_out(o, b->epochs[i], b->ids[i]);
     } else {
