@@ -22,7 +22,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define N           20000
@@ -33,7 +32,7 @@
 #define CREDIT_MAX  6
 #define LAMBDA      0.5f
 #define LEASE_MS    300
-#define BUSY_MS     400 /* a step that outlasts the lease */
+#define BUSY_MS     400 /* a validation pass without a keepalive: it outlasts the lease */
 
 static const struct tinyset set = {.count = N, .size_min = 4, .size_max = 12};
 
@@ -152,12 +151,6 @@ static void settle_one(struct worker *w)
     w->held[at] = w->held[--w->held_count];
 }
 
-/* Not a wait for anything: a validation pass without a keepalive. */
-static void be_busy(void)
-{
-    (void)nanosleep(&(struct timespec){.tv_nsec = BUSY_MS * 1000000}, NULL);
-}
-
 static void work_through(struct worker *w, uint32_t batches, uint32_t credit)
 {
     uint32_t busy_at = random_below(w, 2 * batches); /* in every other life */
@@ -166,7 +159,7 @@ static void work_through(struct worker *w, uint32_t batches, uint32_t credit)
         while (w->held_count < credit && (w->held_count == 0 || random_below(w, credit) != 0))
             take(w);
         if (n == busy_at)
-            be_busy();
+            daemon_be_busy_for(BUSY_MS);
         settle_one(w);
     }
 }

@@ -7,42 +7,17 @@
 
 #include "../../proto/error.h"
 
-#include <time.h>
-
 #define K        FAKE_K
 #define LONG_MS  8000
 #define SHORT_MS 300
 
 static const float losses[K] = {1, 2, 3, 4};
 
-static struct ohem_client *begin(struct fake *f)
-{
-    struct ohem_options options = OHEM_OPTIONS_INIT;
-    struct ohem_client *client = NULL;
-
-    fake_start(f);
-    options.endpoint = FAKE_ENDPOINT;
-    if (ohem_connect(&options, &client) != 0)
-        fail_msg("%s", ohem_connect_error());
-    return client;
-}
-
-static void assert_ok(struct ohem_client *client, int rc)
-{
-    if (rc != 0)
-        fail_msg("%s: %s", ohem_error_name(rc), ohem_client_error(client));
-}
-
-static void nap(long ms)
-{
-    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
-
 /* EARLY; then a new connection whose WELCOME takes longer than the retry; then the real answer. */
 static void a_report_that_was_early_is_not_kept_for_ever_when_the_daemon_comes_back(void **state)
 {
     struct fake f = {.durable = 1, .credit = 1, .flags = SELECTION_FLAG_EARLY};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = daemon_next(client);
 
     (void)state;
@@ -57,12 +32,11 @@ static void a_report_that_was_early_is_not_kept_for_ever_when_the_daemon_comes_b
     f.flags = 0;
     f.sync_ms = 1;
     fake_unlock(&f);
-    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
     ohem_release(b);
-    assert_ok(client, ohem_flush(client, LONG_MS));
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
     assert_int_equal(ohem_unacked(client, NULL), 0);
-    ohem_close(client);
-    fake_stop(&f);
+    fake_end(&f, client);
 }
 
 /* A durable report is made again (its answer was not in time), the daemon goes away, the batch is
@@ -71,13 +45,13 @@ static void a_batch_given_back_before_welcome_leaves_its_slot_also_if_its_report
     void **state)
 {
     struct fake f = {.durable = 1, .credit = 1, .sync_ms = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     const struct ohem_selection *selection;
     struct ohem_batch *b = daemon_next(client);
 
     (void)state;
     (void)daemon_report(b, losses);
-    assert_ok(client, ohem_flush(client, LONG_MS)); /* durable */
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS)); /* durable */
     fake_lock(&f);
     f.stalls = true;
     fake_unlock(&f);
@@ -87,17 +61,16 @@ static void a_batch_given_back_before_welcome_leaves_its_slot_also_if_its_report
     fake_lock(&f);
     f.stalls = false;
     fake_unlock(&f);
-    assert_ok(client, ohem_next(client, LONG_MS, &b));
+    daemon_assert_ok(client, ohem_next(client, LONG_MS, &b));
     ohem_release(b);
-    ohem_close(client);
-    fake_stop(&f);
+    fake_end(&f, client);
 }
 
 /* Refused for want of memory, made again; meanwhile a later report is durable. */
 static void a_report_made_again_after_an_error_is_kept_until_it_is_durable(void **state)
 {
     struct fake f = {.durable = 1, .credit = 2, .refuses_with = OHEM_NOMEM};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     const struct ohem_selection *selection;
     struct ohem_batch *first = daemon_next(client), *second = daemon_next(client);
 
@@ -111,17 +84,16 @@ static void a_report_made_again_after_an_error_is_kept_until_it_is_durable(void 
     ohem_release(second);
     (void)daemon_report(first, losses); /* applied now, and by no means on disk */
     ohem_release(first);
-    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
     assert_int_equal(ohem_unacked(client, NULL), 1);
-    ohem_close(client);
-    fake_stop(&f);
+    fake_end(&f, client);
 }
 
 /* timeout 0 only looks: what has come must be handed over, whichever call heard it. */
 static void a_report_that_is_looked_for_beside_other_calls_gets_its_answer(void **state)
 {
     struct fake f = {.durable = 1, .credit = 2};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     const struct ohem_selection *selection;
     struct ohem_batch *b = daemon_next(client);
     int rc = -1;
@@ -130,14 +102,13 @@ static void a_report_that_is_looked_for_beside_other_calls_gets_its_answer(void 
     for (int tries = 0; tries < 50 && rc != 0; tries++) {
         rc = ohem_report(b, losses, K, 0, &selection);
         if (rc != 0) {
-            nap(20);
-            assert_ok(client, ohem_keepalive(client, LONG_MS)); /* hears the answer */
+            daemon_be_busy_for(20);
+            daemon_assert_ok(client, ohem_keepalive(client, LONG_MS)); /* hears the answer */
         }
     }
-    assert_ok(client, rc);
+    daemon_assert_ok(client, rc);
     ohem_release(b);
-    ohem_close(client);
-    fake_stop(&f);
+    fake_end(&f, client);
 }
 
 /* It goes down just when the client, whose session it has forgotten, comes back; then it is there
@@ -145,7 +116,7 @@ static void a_report_that_is_looked_for_beside_other_calls_gets_its_answer(void 
 static void a_daemon_that_drains_at_hello_is_waited_for_when_it_keeps_its_memory(void **state)
 {
     struct fake f = {.durable = 1, .credit = 2, .sync_ms = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = daemon_next(client), *other;
     const struct ohem_selection *selection;
 
@@ -154,27 +125,26 @@ static void a_daemon_that_drains_at_hello_is_waited_for_when_it_keeps_its_memory
     f.refuses_hello_with = OHEM_DRAINING;
     fake_unlock(&f);
     fake_restart(&f, 0, true);
-    nap(200);
+    daemon_be_busy_for(200);
     assert_int_not_equal(ohem_report(b, losses, K, SHORT_MS, &selection), 0);
     fake_lock(&f);
     f.refuses_hello_with = 0;
     fake_unlock(&f);
     fake_restart(&f, 0, true);
-    nap(200);
-    assert_ok(client, ohem_report(b, losses, K, LONG_MS, &selection));
+    daemon_be_busy_for(200);
+    daemon_assert_ok(client, ohem_report(b, losses, K, LONG_MS, &selection));
     ohem_release(b);
-    assert_ok(client, ohem_next(client, LONG_MS, &other));
+    daemon_assert_ok(client, ohem_next(client, LONG_MS, &other));
     ohem_release(other);
-    assert_ok(client, ohem_flush(client, LONG_MS));
-    ohem_close(client);
-    fake_stop(&f);
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
+    fake_end(&f, client);
 }
 
 /* WELCOME's K must be the one that was agreed on: memory that is used again is of that K. */
 static void a_wrong_daemon_that_comes_back_with_a_larger_k_does_no_harm(void **state)
 {
     struct fake f = {.durable = 1, .credit = 2, .batch_size = 2};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = daemon_next(client);
     int rc;
 
@@ -183,13 +153,13 @@ static void a_wrong_daemon_that_comes_back_with_a_larger_k_does_no_harm(void **s
     f.credit = 0; /* no other batch comes */
     fake_unlock(&f);
     ohem_release(b); /* its memory is used again */
-    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
     fake_lock(&f);
     f.credit = 2;
     f.batch_size = 4;
     fake_unlock(&f);
     fake_restart(&f, 0, true);
-    nap(200);
+    daemon_be_busy_for(200);
     rc = ohem_keepalive(client, LONG_MS);
     for (int i = 0; i < 4 && rc == 0; i++) {
         rc = ohem_next(client, SHORT_MS, &b);
@@ -197,8 +167,7 @@ static void a_wrong_daemon_that_comes_back_with_a_larger_k_does_no_harm(void **s
             ohem_release(b);
     }
     assert_int_equal(rc, -OHEM_MALFORMED);
-    ohem_close(client);
-    fake_stop(&f);
+    fake_end(&f, client);
 }
 
 TEST_MAIN(TEST(a_report_that_was_early_is_not_kept_for_ever_when_the_daemon_comes_back),

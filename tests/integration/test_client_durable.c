@@ -18,39 +18,11 @@
 
 static const float losses[K] = {1, 2, 3, 4};
 
-static struct ohem_client *connect_with(struct ohem_options options)
-{
-    struct ohem_client *client = NULL;
-
-    options.endpoint = FAKE_ENDPOINT;
-    if (ohem_connect(&options, &client) != 0)
-        fail_msg("%s", ohem_connect_error());
-    return client;
-}
-
-static struct ohem_client *begin(struct fake *f)
-{
-    fake_start(f);
-    return connect_with((struct ohem_options)OHEM_OPTIONS_INIT);
-}
-
-static void end(struct fake *f, struct ohem_client *client)
-{
-    ohem_close(client);
-    fake_stop(f);
-}
-
 static void set_sync_ms(struct fake *f, int ms)
 {
     fake_lock(f);
     f->sync_ms = ms;
     fake_unlock(f);
-}
-
-static void assert_ok(struct ohem_client *client, int rc)
-{
-    if (rc != 0)
-        fail_msg("%s: %s", ohem_error_name(rc), ohem_client_error(client));
 }
 
 static struct ohem_batch *report_next(struct ohem_client *client)
@@ -86,7 +58,7 @@ static size_t count_said(struct fake *f, enum message_type type)
 static void reports_are_sent_again_in_their_order_with_ids_and_credit_follows(void **state)
 {
     struct fake f = {.durable = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *held;
     const struct fake_said *s;
     size_t count;
@@ -98,7 +70,7 @@ static void reports_are_sent_again_in_their_order_with_ids_and_credit_follows(vo
     assert_int_equal(ohem_unacked(client, NULL), 3);
     set_sync_ms(&f, 1);
     fake_restart(&f, 0, true);
-    assert_ok(client, ohem_flush(client, LONG_MS));
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
     assert_int_equal(ohem_unacked(client, NULL), 0);
 
     s = fake_said(&f, &count);
@@ -115,47 +87,47 @@ static void reports_are_sent_again_in_their_order_with_ids_and_credit_follows(vo
     assert_int_equal(s[1].ids_count, K);
     assert_int_equal(s[5].ids_count, K);
     ohem_release(held);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void what_was_durable_is_not_sent_again(void **state)
 {
     struct fake f = {.durable = 1, .sync_ms = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
 
     (void)state;
     ohem_release(report_next(client));
-    assert_ok(client, ohem_flush(client, LONG_MS));
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
     fake_restart(&f, 0, true);
-    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
     assert_int_equal(count_said(&f, MESSAGE_LOSS), 0);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void over_another_connection_to_the_same_session_no_ids_are_said(void **state)
 {
     struct fake f = {.durable = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     const struct fake_said *s;
     size_t count;
 
     (void)state;
     ohem_release(report_next(client));
     fake_forget_connection(&f);
-    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
     s = fake_said(&f, &count);
     assert_true(count >= 3);
     assert_said(&s[1], MESSAGE_LOSS, 0, 1);
     assert_int_equal(s[1].ids_count, 0);
     assert_int_equal(ohem_session(client), 1);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 /* The daemon is the same, but its new session has nothing under these tokens. */
 static void another_session_of_the_same_daemon_gets_ids_with_what_came_before(void **state)
 {
     struct fake f = {.durable = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *held;
     const struct fake_said *s;
     size_t count;
@@ -164,7 +136,7 @@ static void another_session_of_the_same_daemon_gets_ids_with_what_came_before(vo
     ohem_release(report_next(client));
     held = daemon_next(client);
     fake_forget_session(&f);
-    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
     assert_int_equal(ohem_session(client), 2);
     (void)daemon_report(held, losses); /* for the first time */
     ohem_release(held);
@@ -176,28 +148,28 @@ static void another_session_of_the_same_daemon_gets_ids_with_what_came_before(vo
         if (s[i].type == MESSAGE_LOSS && s[i].token.step != 4) /* that one may have come before */
             assert_int_equal(s[i].ids_count, s[i].token.step < 4 ? K : 0);
     assert_int_equal(count_said(&f, MESSAGE_LOSS), 6);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void a_daemon_that_writes_nothing_leaves_nothing_to_keep(void **state)
 {
     struct fake f = {.durable = 0};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = report_next(client);
 
     (void)state;
     assert_int_equal(ohem_durable(client), 0);
     assert_int_equal(ohem_unacked(client, NULL), 0);
-    assert_ok(client, ohem_flush(client, 0));
+    daemon_assert_ok(client, ohem_flush(client, 0));
     assert_int_equal(count_said(&f, MESSAGE_SYNC), 0);
     ohem_release(b);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void a_report_without_its_answer_is_kept_also_by_then(void **state)
 {
     struct fake f = {.durable = 0, .keeps_answers = true};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = daemon_next(client);
 
     (void)state;
@@ -208,8 +180,9 @@ static void a_report_without_its_answer_is_kept_also_by_then(void **state)
     fake_lock(&f);
     f.keeps_answers = false;
     fake_unlock(&f);
-    assert_ok(client, ohem_flush(client, LONG_MS)); /* a PONG overtook the answer: it is lost */
-    end(&f, client);
+    daemon_assert_ok(client,
+                     ohem_flush(client, LONG_MS)); /* a PONG overtook the answer: it is lost */
+    fake_end(&f, client);
 }
 
 /* ---- what is held ----------------------------------------------------------------------------
@@ -218,7 +191,7 @@ static void a_report_without_its_answer_is_kept_also_by_then(void **state)
 static void batches_stay_good_and_none_comes_twice(void **state)
 {
     struct fake f = {.durable = 1, .sync_ms = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *held[4];
 
     (void)state;
@@ -235,33 +208,33 @@ static void batches_stay_good_and_none_comes_twice(void **state)
         assert_int_equal(ohem_batch_step(b), step);
         ohem_release(b);
     }
-    assert_ok(client, ohem_flush(client, LONG_MS));
-    end(&f, client);
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
+    fake_end(&f, client);
 }
 
 static void a_first_report_after_a_restart_has_ids(void **state)
 {
     struct fake f = {.durable = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = daemon_next(client);
     const struct fake_said *s;
     size_t count;
 
     (void)state;
     fake_restart(&f, 0, true);
-    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
     (void)daemon_report(b, losses);
     s = fake_said(&f, &count);
     assert_said(&s[count - 1], MESSAGE_LOSS, 0, 1);
     assert_int_equal(s[count - 1].ids_count, K);
     ohem_release(b);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void what_is_reported_and_given_back_while_the_daemon_is_away_comes_no_more(void **state)
 {
     struct fake f = {.durable = 1, .sync_ms = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = daemon_next(client);
 
     (void)state;
@@ -274,14 +247,14 @@ static void what_is_reported_and_given_back_while_the_daemon_is_away_comes_no_mo
         assert_int_equal(ohem_batch_step(b), step);
         ohem_release(b);
     }
-    assert_ok(client, ohem_flush(client, LONG_MS));
-    end(&f, client);
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
+    fake_end(&f, client);
 }
 
 static void what_is_given_back_before_welcome_is_said_to_be_held_until_then(void **state)
 {
     struct fake f = {.durable = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = daemon_next(client);
 
     (void)state;
@@ -298,15 +271,15 @@ static void what_is_given_back_before_welcome_is_said_to_be_held_until_then(void
         b = daemon_next(client);
         assert_int_equal(ohem_batch_step(b), step);
         ohem_release(b);
-        assert_ok(client, ohem_keepalive(client, LONG_MS));
+        daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
     }
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void another_memory_orphans_batches_and_drops_what_was_kept(void **state)
 {
     struct fake f = {.durable = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     const struct ohem_selection *selection;
     struct ohem_batch *reported, *held, *fresh;
 
@@ -323,9 +296,9 @@ static void another_memory_orphans_batches_and_drops_what_was_kept(void **state)
     ohem_release(reported);
     ohem_release(held);
     ohem_release(fresh);
-    assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
     assert_int_equal(count_said(&f, MESSAGE_CREDIT), 1);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 /* ---- answers after a restart -----------------------------------------------------------------
@@ -334,7 +307,7 @@ static void another_memory_orphans_batches_and_drops_what_was_kept(void **state)
 static void a_conflict_reaches_the_trainer_and_nothing_is_kept_of_it(void **state)
 {
     struct fake f = {.durable = 1, .keeps_answers = true};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     const struct ohem_selection *selection;
     struct ohem_batch *b = daemon_next(client);
 
@@ -348,15 +321,15 @@ static void a_conflict_reaches_the_trainer_and_nothing_is_kept_of_it(void **stat
     fake_restart(&f, 0, true);
     assert_int_equal(ohem_selection(b, LONG_MS, &selection), -OHEM_CONFLICT);
     assert_int_equal(ohem_unacked(client, NULL), 0);
-    assert_ok(client, ohem_flush(client, 0));
+    daemon_assert_ok(client, ohem_flush(client, 0));
     ohem_release(b);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void a_forgotten_answer_is_as_good_as_another(void **state)
 {
     struct fake f = {.durable = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
 
     (void)state;
     ohem_release(report_next(client));
@@ -365,15 +338,15 @@ static void a_forgotten_answer_is_as_good_as_another(void **state)
     f.durable_seq = 1;
     fake_unlock(&f);
     fake_restart(&f, 0, true);
-    assert_ok(client, ohem_flush(client, LONG_MS));
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
     assert_int_equal(ohem_unacked(client, NULL), 0);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void a_forgotten_answer_is_an_error_to_who_still_waits_unless_it_is_made_again(void **state)
 {
     struct fake f = {.durable = 1, .flags = SELECTION_FLAG_REPEATED | SELECTION_FLAG_FORGOTTEN};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     const struct ohem_selection *selection;
     struct ohem_batch *b = daemon_next(client);
 
@@ -387,19 +360,19 @@ static void a_forgotten_answer_is_an_error_to_who_still_waits_unless_it_is_made_
     b = daemon_next(client);
     assert_int_equal(ohem_selection_count(daemon_report(b, losses)), 1);
     ohem_release(b);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void a_superseded_report_says_so(void **state)
 {
     struct fake f = {.durable = 1, .flags = SELECTION_FLAG_SUPERSEDED};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = daemon_next(client);
 
     (void)state;
     assert_int_equal(ohem_selection_is_superseded(daemon_report(b, losses)), 1);
     ohem_release(b);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 /* ---- waiting ---------------------------------------------------------------------------------
@@ -408,12 +381,12 @@ static void a_superseded_report_says_so(void **state)
 static void flush_waits_for_the_disk(void **state)
 {
     struct fake f = {.durable = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     size_t bytes = 0;
 
     (void)state;
     assert_int_equal(ohem_durable(client), 1);
-    assert_ok(client, ohem_flush(client, 0));
+    daemon_assert_ok(client, ohem_flush(client, 0));
     ohem_release(report_next(client));
     assert_int_equal(ohem_flush(client, SHORT_MS), -OHEM_TIMEDOUT);
     assert_int_equal(ohem_unacked(client, &bytes), 1);
@@ -421,11 +394,11 @@ static void flush_waits_for_the_disk(void **state)
     fake_lock(&f);
     f.durable_seq = 1;
     fake_unlock(&f);
-    assert_ok(client, ohem_flush(client, LONG_MS));
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
     assert_int_equal(ohem_unacked(client, &bytes), 0);
     assert_int_equal(bytes, 0);
     assert_int_equal(count_said(&f, MESSAGE_SYNC), 1);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static struct ohem_client *begin_with_room_for_one(struct fake *f, int reconnect_ms)
@@ -435,7 +408,7 @@ static struct ohem_client *begin_with_room_for_one(struct fake *f, int reconnect
     options.unacked_bytes_max = ONE_LARGE;
     options.reconnect_timeout_ms = reconnect_ms;
     fake_start(f);
-    return connect_with(options);
+    return fake_connect(options);
 }
 
 static void a_report_waits_for_room(void **state)
@@ -448,13 +421,13 @@ static void a_report_waits_for_room(void **state)
     (void)state;
     daemon_submit(first, losses);
     began = daemon_now_ms();
-    assert_ok(client, ohem_submit(second, losses, K));
+    daemon_assert_ok(client, ohem_submit(second, losses, K));
     assert_true(daemon_now_ms() - began >= SHORT_MS - 50);
     assert_int_equal(count_said(&f, MESSAGE_SYNC), 1);
     ohem_release(first);
     ohem_release(second);
-    assert_ok(client, ohem_flush(client, LONG_MS));
-    end(&f, client);
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
+    fake_end(&f, client);
 }
 
 static void a_report_without_room_can_be_made_later(void **state)
@@ -477,24 +450,24 @@ static void a_report_without_room_can_be_made_later(void **state)
     (void)daemon_report(second, losses);
     ohem_release(first);
     ohem_release(second);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void a_wait_without_end_outlasts_a_restart(void **state)
 {
     struct fake f = {.durable = 1, .sync_ms = 1, .credit = 1};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     const struct ohem_selection *selection;
     struct ohem_batch *b = daemon_next(client);
 
     (void)state;
     fake_restart(&f, LATER_MS, true);
-    assert_ok(client, ohem_report(b, losses, K, -1, &selection));
+    daemon_assert_ok(client, ohem_report(b, losses, K, -1, &selection));
     ohem_release(b);
-    assert_ok(client, ohem_next(client, -1, &b));
+    daemon_assert_ok(client, ohem_next(client, -1, &b));
     ohem_release(b);
-    assert_ok(client, ohem_flush(client, -1));
-    end(&f, client);
+    daemon_assert_ok(client, ohem_flush(client, -1));
+    fake_end(&f, client);
 }
 
 static void a_wait_without_end_ends_when_the_daemon_is_away_for_too_long(void **state)
@@ -509,7 +482,7 @@ static void a_wait_without_end_ends_when_the_daemon_is_away_for_too_long(void **
     (void)state;
     fake_start(&f);
     options.reconnect_timeout_ms = AWAY_MS;
-    client = connect_with(options);
+    client = fake_connect(options);
     ohem_release(report_next(client));
     fake_restart(&f, -1, true);
     for (int i = 0; i < 2; i++) { /* each call waits anew: who calls in a loop does not spin */
@@ -521,19 +494,19 @@ static void a_wait_without_end_ends_when_the_daemon_is_away_for_too_long(void **
     }
     assert_int_equal(ohem_flush(client, -1), -OHEM_UNREACHABLE);
     assert_int_equal(ohem_unacked(client, NULL), 1);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void a_daemon_that_will_be_back_is_waited_for(void **state)
 {
     struct fake f = {.durable = 1, .credit = 2};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *first, *second, *none;
 
     (void)state;
     first = daemon_next(client);
     fake_say_bye(&f);
-    assert_ok(client, ohem_keepalive(client, LONG_MS)); /* BYE came before its answer */
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS)); /* BYE came before its answer */
     second = daemon_next(client);
     ohem_release(first);
     first = daemon_next(client); /* the fake goes on */
@@ -546,13 +519,13 @@ static void a_daemon_that_will_be_back_is_waited_for(void **state)
     ohem_release(second);
     first = daemon_next(client);
     ohem_release(first);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void close_waits_for_the_disk_a_moment(void **state)
 {
     struct fake f = {.durable = 1, .sync_ms = SHORT_MS};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     int64_t began = daemon_now_ms();
 
     (void)state;
@@ -570,7 +543,7 @@ static void a_report_before_its_turn_has_its_selection_and_is_sent_again_with_it
     void **state)
 {
     struct fake f = {.durable = 1, .credit = 1, .flags = SELECTION_FLAG_EARLY};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = daemon_next(client), *none;
     const struct fake_said *s;
     size_t count, again = 2;
@@ -596,15 +569,15 @@ static void a_report_before_its_turn_has_its_selection_and_is_sent_again_with_it
     f.flags = 0;
     f.sync_ms = 1;
     fake_unlock(&f);
-    assert_ok(client, ohem_flush(client, LONG_MS));
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
     assert_int_equal(ohem_unacked(client, NULL), 0);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 static void a_batch_reported_before_its_turn_is_not_handed_out_again_when_it_comes(void **state)
 {
     struct fake f = {.durable = 1, .credit = 1, .flags = SELECTION_FLAG_EARLY};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     struct ohem_batch *b = daemon_next(client);
 
     (void)state;
@@ -619,7 +592,7 @@ static void a_batch_reported_before_its_turn_is_not_handed_out_again_when_it_com
     b = daemon_next(client);
     assert_int_equal(ohem_batch_step(b), 2);
     ohem_release(b);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 /* ---- a daemon that is back at once -----------------------------------------------------------
@@ -642,7 +615,7 @@ static int64_t wait_over_a_restart(struct fake *f, struct ohem_client *client)
     fake_unlock(f);
     began = daemon_now_ms();
     fake_restart(f, 0, true);
-    assert_ok(client, ohem_selection(b, LONG_MS, &selection));
+    daemon_assert_ok(client, ohem_selection(b, LONG_MS, &selection));
     ohem_release(b);
     fake_lock(f);
     f->keeps_answers = true;
@@ -654,7 +627,7 @@ static int64_t wait_over_a_restart(struct fake *f, struct ohem_client *client)
 static void who_waits_notices_at_once_that_the_daemon_is_back(void **state)
 {
     struct fake f = {.durable = 1, .keeps_answers = true};
-    struct ohem_client *client = begin(&f);
+    struct ohem_client *client = fake_begin(&f);
     int64_t best = INT64_MAX;
 
     (void)state;
@@ -664,7 +637,7 @@ static void who_waits_notices_at_once_that_the_daemon_is_back(void **state)
         best = ms < best ? ms : best;
     }
     assert_in_range(best, 0, 800);
-    end(&f, client);
+    fake_end(&f, client);
 }
 
 TEST_MAIN(TEST(reports_are_sent_again_in_their_order_with_ids_and_credit_follows),

@@ -7,25 +7,12 @@
 #include "../lib/tinyset.h"
 #include "../lib/ways.h"
 
-#include <time.h>
-
 #define N       64
 #define K       16
 #define LONG_MS 20000
 
 static const struct tinyset set = {.count = N, .size_min = 3000, .size_max = 3000};
 static const float losses[K] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3};
-
-static void nap(long ms)
-{
-    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
-
-static void assert_ok(struct ohem_client *client, int rc)
-{
-    if (rc != 0)
-        fail_msg("%s: %s", ohem_error_name(rc), ohem_client_error(client));
-}
 
 /* Batches that were read ahead by map from a daemon that died, dropped by the library since a
  * writer went on: nobody has seen them. */
@@ -44,15 +31,15 @@ static void what_was_read_ahead_and_went_stale_is_handed_out_again(void **state)
     rewriter_start(&writer, &set, DAEMON_DATASET, false);
     daemon_start(&d);
     client = ways_connect(&d, map, K, 4);
-    nap(300); /* all four lie ready, and their leases are on disk */
-    assert_ok(client, ohem_keepalive(client, LONG_MS));
-    nap(300);
+    daemon_be_busy_for(300); /* all four lie ready, and their leases are on disk */
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_be_busy_for(300);
     daemon_kill(&d);
     daemon_start(&d);
-    assert_ok(client, ohem_keepalive(client, LONG_MS)); /* HELLO: they are held, and good */
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS)); /* HELLO: they are held, and good */
     (void)rewriter_commit(&writer, 6, 1);
     for (;;) {
-        assert_ok(client, ohem_next(client, LONG_MS, &b));
+        daemon_assert_ok(client, ohem_next(client, LONG_MS, &b));
         if (ohem_batch_epoch(b) > 0)
             break;
         for (int i = 0; i < K; i++)
@@ -86,19 +73,19 @@ static void who_comes_back_while_a_durable_daemon_goes_down_goes_on_with_the_nex
     b = daemon_connect(&d, K, 1);
     of_a = daemon_next(a);
     of_b = daemon_next(b);
-    nap(300);
+    daemon_be_busy_for(300);
     daemon_kill(&d);
     daemon_start(&d);
-    assert_ok(b, ohem_keepalive(b, LONG_MS)); /* b is back; a validates */
+    daemon_assert_ok(b, ohem_keepalive(b, LONG_MS)); /* b is back; a validates */
     daemon_ask_to_end(&d);
-    nap(300);
+    daemon_be_busy_for(300);
     /* b still holds a batch */
     assert_int_not_equal(ohem_report(of_a, losses, K, 500, &selection), 0);
     daemon_await_end(&d);
     daemon_start(&d);
-    assert_ok(a, ohem_report(of_a, losses, K, LONG_MS, &selection));
+    daemon_assert_ok(a, ohem_report(of_a, losses, K, LONG_MS, &selection));
     ohem_release(of_a);
-    assert_ok(a, ohem_next(a, LONG_MS, &more));
+    daemon_assert_ok(a, ohem_next(a, LONG_MS, &more));
     ohem_release(more);
     ohem_release(of_b);
     ohem_close(a);
@@ -119,15 +106,15 @@ static void flush_behind_a_refused_report_takes_no_longer(void **state)
     (void)state;
     gone = daemon_next(client);
     late = daemon_next(client);
-    nap(400); /* both are returned */
-    assert_ok(client, ohem_keepalive(client, LONG_MS));
-    nap(850); /* and closed, but the session is not forgotten */
+    daemon_be_busy_for(400); /* both are returned */
+    daemon_assert_ok(client, ohem_keepalive(client, LONG_MS));
+    daemon_be_busy_for(850); /* and closed, but the session is not forgotten */
     ohem_release(gone);
     fresh = daemon_next(client);
-    assert_ok(client, ohem_report(fresh, losses, K, LONG_MS, &selection));
+    daemon_assert_ok(client, ohem_report(fresh, losses, K, LONG_MS, &selection));
     assert_int_equal(ohem_report(late, losses, K, LONG_MS, &selection), -OHEM_EXPIRED);
     began = daemon_now_ms();
-    assert_ok(client, ohem_flush(client, LONG_MS));
+    daemon_assert_ok(client, ohem_flush(client, LONG_MS));
     assert_true(daemon_now_ms() - began < 600);
     ohem_release(fresh);
     ohem_release(late);

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define N          64
@@ -68,12 +67,6 @@ static void a_call_ends_at_its_deadline_while_the_daemon_stands_still(void **sta
     daemon_stop(&d);
 }
 
-/* Not a wait for anything: a forward pass takes its time, and in it nobody listens. */
-static void be_busy_for(time_t seconds)
-{
-    (void)nanosleep(&(struct timespec){.tv_sec = seconds}, NULL);
-}
-
 static void a_busy_trainer_that_only_looks_does_not_find_the_daemon_dead(void **state)
 {
     struct daemon d = {0};
@@ -81,7 +74,7 @@ static void a_busy_trainer_that_only_looks_does_not_find_the_daemon_dead(void **
     struct ohem_batch *b = daemon_next(client);
 
     (void)state;
-    be_busy_for(4);
+    daemon_be_busy_for(4000);
     daemon_pause(&d); /* so that no batch is there */
     ohem_release(b);
     assert_next(client, 0, -OHEM_TIMEDOUT);

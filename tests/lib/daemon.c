@@ -28,6 +28,11 @@ int64_t daemon_now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+void daemon_be_busy_for(int ms)
+{
+    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
+}
+
 void daemon_look_again_soon(int64_t deadline, const char *what)
 {
     if (daemon_now_ms() > deadline)
@@ -136,6 +141,12 @@ struct ohem_client *daemon_connect(const struct daemon *d, uint32_t batch_size, 
     if (ohem_connect(&options, &client) != 0)
         fail_msg("connect: %s", ohem_connect_error());
     return client;
+}
+
+void daemon_assert_ok(struct ohem_client *client, int rc)
+{
+    if (rc != 0)
+        fail_msg("%s: %s", ohem_error_name(rc), ohem_client_error(client));
 }
 
 struct ohem_batch *daemon_next(struct ohem_client *client)

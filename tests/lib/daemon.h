@@ -58,6 +58,9 @@ void daemon_end(struct daemon *d, struct ohem_client *client);
 /** A trainer of its job `default`; 0: the job's own number. */
 struct ohem_client *daemon_connect(const struct daemon *d, uint32_t batch_size, uint32_t credit);
 
+/** A call of the client gave 0, or the test fails with its error. */
+void daemon_assert_ok(struct ohem_client *client, int rc);
+
 /** The next batch, waited for. */
 struct ohem_batch *daemon_next(struct ohem_client *client);
 
@@ -84,6 +87,9 @@ void daemon_await_counter(const struct daemon *d, const char *name, uint64_t lea
 
 /** Milliseconds of a clock that only goes forward. */
 int64_t daemon_now_ms(void);
+
+/** Not a wait for anything: a trainer computes, and in it nobody listens. */
+void daemon_be_busy_for(int ms);
 
 /** Between two looks at something that is waited for; past the deadline the test fails. */
 void daemon_look_again_soon(int64_t deadline, const char *what);

@@ -46,7 +46,7 @@ static void send_batch(struct fake *f, struct token token)
     static const uint32_t sizes[FAKE_K] = {4, 4, 4, 4};
     struct message m = {.type = MESSAGE_BATCH};
     uint64_t ids[FAKE_K];
-    uint32_t k = f->batch_size > 0 ? f->batch_size : FAKE_K;
+    uint32_t k = f->batch_size;
 
     for (size_t i = 0; i < FAKE_K; i++)
         ids[i] = (token.step * FAKE_K + i) % FAKE_N;
@@ -118,7 +118,7 @@ static void take_hello(struct fake *f, const struct message_hello *h)
                                          .record_bytes = 4,
                                          .record_bytes_max = 4,
                                          .generation = 1,
-                                         .batch_size = f->batch_size > 0 ? f->batch_size : FAKE_K,
+                                         .batch_size = f->batch_size,
                                          .credit = f->credit,
                                          .lease_ms = 60000,
                                          .layout = h->layout,
@@ -330,6 +330,7 @@ static void *live(void *data)
 void fake_start(struct fake *f)
 {
     f->credit = f->credit > 0 ? f->credit : 4;
+    f->batch_size = f->batch_size > 0 ? f->batch_size : FAKE_K;
     f->boot = f->session = 1;
     f->memory = 100;
     f->context = zmq_ctx_new();
@@ -351,6 +352,28 @@ void fake_stop(struct fake *f)
     (void)zmq_ctx_term(f->context);
     codec_free(f->codec);
     (void)pthread_mutex_destroy(&f->mutex);
+}
+
+struct ohem_client *fake_connect(struct ohem_options options)
+{
+    struct ohem_client *client = NULL;
+
+    options.endpoint = FAKE_ENDPOINT;
+    if (ohem_connect(&options, &client) != 0)
+        fail_msg("%s", ohem_connect_error());
+    return client;
+}
+
+struct ohem_client *fake_begin(struct fake *f)
+{
+    fake_start(f);
+    return fake_connect((struct ohem_options)OHEM_OPTIONS_INIT);
+}
+
+void fake_end(struct fake *f, struct ohem_client *client)
+{
+    ohem_close(client);
+    fake_stop(f);
 }
 
 void fake_lock(struct fake *f)

@@ -3,11 +3,11 @@
  * said.
  *
  *     struct fake f = {.durable = 1};
+ *     struct ohem_client *client = fake_begin(&f); // it has a thread of its own
  *
- *     fake_start(&f);            // a thread of its own; connect to FAKE_ENDPOINT
  *     fake_restart(&f, 0, true);
  *     ... fake_said(&f, &count) ...
- *     fake_stop(&f);
+ *     fake_end(&f, client);
  *
  * It has one session, and batches of FAKE_K under the steps 0, 1, 2. Settings are changed between
  * fake_lock() and fake_unlock().
@@ -15,6 +15,7 @@
 #ifndef FAKE_H
 #define FAKE_H
 
+#include "../../client/ohem.h"
 #include "../../proto/codec.h"
 
 #include <pthread.h>
@@ -45,7 +46,7 @@ struct fake {
     uint32_t refuses_with;       /* LOSS gets this error */
     bool stalls;                 /* after a NO_SESSION it hears nothing, until this is over */
     uint32_t refuses_hello_with; /* HELLO gets this error */
-    uint32_t batch_size;         /* WELCOME's; 0: FAKE_K */
+    uint32_t batch_size;         /* 0: FAKE_K, which is the most */
     uint32_t flags;              /* of SELECTIONs */
     bool selects_anew;           /* also what is flagged FORGOTTEN */
     uint64_t durable_seq;
@@ -71,6 +72,13 @@ struct fake {
 
 void fake_start(struct fake *f);
 void fake_stop(struct fake *f);
+
+/** A trainer of it. The options' endpoint is set here. */
+struct ohem_client *fake_connect(struct ohem_options options);
+
+/** Start it, and connect a trainer; and the other way round. */
+struct ohem_client *fake_begin(struct fake *f);
+void fake_end(struct fake *f, struct ohem_client *client);
 
 void fake_lock(struct fake *f);
 void fake_unlock(struct fake *f);
