@@ -68,7 +68,7 @@ class Life:
 
     def __init__(self, process, log=None):
         self.process, self.log = process, log
-        self.began_us, self.ended_us, self.killed = now_us(), None, False
+        self.ended_us, self.killed = None, False
         self.boot = None  # a daemon's, if it came so far
 
     def kill(self):
@@ -159,6 +159,7 @@ class Run:
     # ---- kills ----
 
     def _note_boot(self):
+        """Of the daemon that ended last."""
         boots = [int(boot, 16) for boot in re.findall(r"main: ready .* boot=(\w+)", self.daemon.log())]
         if boots and all(life.boot != boots[-1] for life in self.daemon_lives):
             self.daemon_lives[-1].boot = boots[-1]

@@ -8,8 +8,7 @@ order. So an answer's LSN stands only if the daemon that gave it lived until the
 import numpy as np
 
 REPEATED, LATE = 2, 1
-# errors after which the library says it again: no session (yet), and not its turn
-NO_SESSION, RETRY = 24, 46
+NO_SESSION = 24  # the error after which the library says it again
 
 
 class Batch:
@@ -95,17 +94,15 @@ class Log:
         if seq not in report.seqs:
             self.wrong.append(f"step {step}: answer to report {seq}, which is another's")
         report.late = report.late or bool(flags & LATE)
-        if not flags & REPEATED:
-            report.lsn, report.lsn_life, report.answered_us = lsn, self.lives, us
-            report.confirmed = False
-        elif lsn > 0:
-            report.lsn, report.lsn_life, report.answered_us = lsn, self.lives, us
-            report.confirmed = True
+        says_place = lsn > 0 or not flags & REPEATED
+        if says_place:
+            report.lsn, report.lsn_life = lsn, self.lives
+            report.confirmed = bool(flags & REPEATED)
         elif report.lsn is not None and self.lives <= report.lsn_life + 1:
             report.confirmed = True
         else:  # some life that died before it could answer applied it
             report.lsn = None
-        if report.answered_us in (None, us):
+        if says_place or report.answered_us is None:
             report.answered_us, report.answered_boot = us, self.welcomes[-1][1]
         self._take_D(us, durable_seq)
 
@@ -115,7 +112,7 @@ class Log:
         self.durable_seq = max(self.durable_seq, durable_seq)
 
     def _take_E(self, _us, step, code):
-        if code not in (NO_SESSION, RETRY):
+        if code != NO_SESSION:
             self.reports[step].refused = code
 
     def _take_L(self, _us, step):
