@@ -144,7 +144,7 @@ void audit_report(struct audit *a, const struct audit_report *report,
 
     if (!a->on)
         return;
-    selection_choose(policy, report->losses, report->count, &a->selected);
+    selection_choose(policy, report->step, report->losses, report->count, &a->selected);
     r = append(a, bytes);
     *r = (struct report){.entry = {.version = VERSION,
                                    .kind = AUDIT_REPORT,

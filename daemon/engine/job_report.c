@@ -163,7 +163,7 @@ static int take(struct job *j, struct session *s, struct lease *l, const struct 
         return rc;
     a->digest = digest;
     a->seq = loss->seq;
-    selection_choose(&j->settings.selection, j->losses, l->count, &a->selection);
+    selection_choose(&j->settings.selection, l->token.step, j->losses, l->count, &a->selection);
     s->reports++;
     j->last_all = a->selection.all;
     j->last_kept = a->selection.kept;
@@ -222,8 +222,8 @@ static int repeat(struct job *j, struct session *s, const struct message_loss *l
     a->seq = loss->seq;
     a->lsn = claim != NULL ? claim->lsn : 0;
     if (claim != NULL) {
-        selection_choose(&j->settings.selection, j->losses, (uint32_t)loss->losses.count,
-                         &a->selection);
+        selection_choose(&j->settings.selection, loss->token.step, j->losses,
+                         (uint32_t)loss->losses.count, &a->selection);
     } else {
         a->selection =
             (struct selection){.indices = a->selection.indices, .weights = a->selection.weights};
@@ -340,8 +340,8 @@ static int answer_early(struct job *j, struct session *s, const struct message_l
     l->token = loss->token;
     l->answer.seq = loss->seq;
     l->answer.lsn = loss->token.step + 1;
-    selection_choose(&j->settings.selection, j->losses, (uint32_t)loss->losses.count,
-                     &l->answer.selection);
+    selection_choose(&j->settings.selection, loss->token.step, j->losses,
+                     (uint32_t)loss->losses.count, &l->answer.selection);
     j->metrics.reports_early++;
     *out = (struct job_outcome){l, SELECTION_FLAG_EARLY};
     return 0;

@@ -2,7 +2,7 @@
  *
  * Pure functions over a vector of losses. Indices come out ascending, ties are broken by position,
  * a loss that is NaN or infinite is never selected. The M-th largest is found by counting the bits
- * of the floats, not by sorting.
+ * of the floats, not by sorting (largest.h).
  */
 #ifndef OHEM_SELECTION_H
 #define OHEM_SELECTION_H
@@ -10,15 +10,20 @@
 #include "../../proto/message.h"
 
 enum selection_rule {
-    SELECTION_ALL, /* every finite loss */
-    SELECTION_TOP  /* the M largest (OHEM: Shrivastava et al., CVPR 2016, section 4) */
+    SELECTION_ALL,      /* every finite loss */
+    SELECTION_TOP,      /* the M largest (OHEM: Shrivastava et al., CVPR 2016, section 4) */
+    SELECTION_THRESHOLD /* those above a threshold */
 };
 
 struct selection_policy {
     enum selection_rule rule;
-    uint32_t keep_count; /* M; 0: M from keep_ratio */
-    double keep_ratio;   /* 0 < ratio <= 1: M = floor(ratio * K) in double arithmetic */
-    uint32_t min_keep;   /* but M at least max(1, min_keep), at most the finite losses */
+    uint32_t keep_count; /* top: M; 0: M from keep_ratio */
+    double keep_ratio;   /* top: 0 < ratio <= 1: M = floor(ratio * K) in double arithmetic */
+    double keep_from;    /* top: the share that the job begins with; 0: no schedule */
+    uint64_t keep_steps; /* top: after so many steps of the job the share is the final one */
+    double threshold;    /* threshold: M = how many losses are above it */
+    uint32_t max_keep;   /* threshold: but M at most so many, the hardest; 0: no limit */
+    uint32_t min_keep;   /* both: but M at least max(1, min_keep), at most the finite losses */
 };
 
 #define SELECTION_POLICY_DEFAULT \
@@ -35,8 +40,16 @@ struct selection {
     struct loss_stats all, kept;
 };
 
-/** Choose. O(K), allocates nothing. @param losses float[k]. */
-void selection_choose(const struct selection_policy *policy, const float *losses, uint32_t k,
-                      struct selection *out);
+/**
+ * The share of a batch that `top` keeps at a step, when there is a schedule:
+ *   keep_from + (keep - keep_from) * min(1, step / keep_steps)
+ * with keep = keep_ratio, or keep_count / K. Hard mining from the first step on may not converge:
+ * begin with more, and anneal. A function of the step alone, so that a repeat gets the same answer.
+ */
+double selection_share(const struct selection_policy *policy, uint64_t step, uint32_t k);
+
+/** Choose. O(K), allocates nothing. @param losses float[k]. @param step of the batch in its job */
+void selection_choose(const struct selection_policy *policy, uint64_t step, const float *losses,
+                      uint32_t k, struct selection *out);
 
 #endif

@@ -11,17 +11,31 @@ import numpy as np
 
 from harness import case, main
 
-CASES = 10_000
+CASES = 30_000  # 12,000 and more of each rule but `all`
 SEED = 20160412
 
 
-def reference(losses, rule, count, ratio, least):
+def how_many(losses, policy):
+    """M, before min and the finite losses bound it."""
+    k = len(losses)
+    if policy["rule"] == "threshold":
+        above = int(np.sum(losses[np.isfinite(losses)].astype(np.float64) > policy["above"]))
+        return min(above, policy["max"]) if policy["max"] else above
+    anneals = policy["from"] > 0 and policy["step"] < policy["steps"]
+    if policy["count"] and not anneals:
+        return policy["count"]
+    share = policy["count"] / k if policy["count"] else policy["ratio"]
+    if anneals:
+        share = policy["from"] + (share - policy["from"]) * (policy["step"] / policy["steps"])
+    return min(k, int(np.floor(np.float64(share) * np.float64(k))))
+
+
+def reference(losses, policy):
     """The kept indices: a stable sort, hardest first."""
     finite = np.flatnonzero(np.isfinite(losses))
-    if rule == "all":
+    if policy["rule"] == "all":
         return finite
-    m = count if count else int(np.floor(np.float64(ratio) * np.float64(len(losses))))
-    m = min(max(m, least, 1), len(finite))
+    m = min(max(how_many(losses, policy), policy["min"], 1), len(finite))
     order = np.argsort(-losses[finite].astype(np.float64), kind="stable")
     return np.sort(finite[order[:m]])
 
@@ -53,16 +67,32 @@ def draw_losses(random, k):
     return losses
 
 
+def draw_policy(random, losses):
+    """Every setting of every rule; a threshold is often one of the losses."""
+    k = len(losses)
+    finite = losses[np.isfinite(losses)]
+    above = random.choice(finite) if len(finite) and random.random() < 0.8 else random.normal()
+    steps = int(random.integers(1, 1000)) if random.random() < 0.3 else 0
+    return {
+        "rule": str(random.choice(["all", "top", "threshold"], p=[0.1, 0.5, 0.4])),
+        "count": int(random.integers(1, 2 * k + 1)) if random.random() < 0.5 else 0,
+        "ratio": float(random.choice([random.integers(1, 101) / 100, 1 - random.random()])),
+        "from": 1 - random.random() if steps else 0.0,
+        "steps": steps,
+        "step": int(random.integers(0, 2 * steps + 1)),
+        "above": float(above),
+        "max": int(random.integers(1, k + 2)) if random.random() < 0.5 else 0,
+        "min": int(random.choice([0, 1, random.integers(0, k + 2)])),
+    }
+
+
 def draw_case(random):
     losses = draw_losses(random, batch_size(random))
-    k = len(losses)
-    rule = "all" if random.random() < 0.1 else "top"
-    count = int(random.integers(1, 2 * k + 1)) if random.random() < 0.5 else 0
-    ratio = float(random.choice([random.integers(1, 101) / 100, 1 - random.random()]))
-    least = int(random.choice([0, 1, random.integers(0, k + 2)]))
-    kept = reference(losses, rule, count, ratio, least)
-    return (f"{rule} count={count} ratio={ratio.hex()} min={least} | "
-            f"{' '.join(float(x).hex() for x in losses)} | {' '.join(map(str, kept))}\n")
+    policy = draw_policy(random, losses)
+    words = " ".join(f"{name}={x.hex() if isinstance(x, float) else x}"
+                     for name, x in policy.items() if name != "rule")
+    return (f"{policy['rule']} {words} | {' '.join(float(x).hex() for x in losses)} | "
+            f"{' '.join(map(str, reference(losses, policy)))}\n")
 
 
 @case

@@ -20,6 +20,7 @@ struct line {
     size_t number;
     const char *text;
     struct selection_policy policy;
+    uint64_t step;
     float *losses;
     uint32_t *kept;
     size_t loss_count, kept_count;
@@ -32,28 +33,61 @@ static void blame(const struct line *l, const char *what)
 
 /* ---- reading a line ------------------------------------------------------------------------- */
 
+static void parse_rule(struct line *l, const char *word)
+{
+    if (word != NULL && strcmp(word, "all") == 0)
+        l->policy.rule = SELECTION_ALL;
+    else if (word != NULL && strcmp(word, "top") == 0)
+        l->policy.rule = SELECTION_TOP;
+    else if (word != NULL && strcmp(word, "threshold") == 0)
+        l->policy.rule = SELECTION_THRESHOLD;
+    else
+        blame(l, "the policy is neither top, threshold nor all");
+}
+
+/* `name=value`. @return the value, or NULL if the word has another name */
+static const char *value_of(const char *word, const char *name)
+{
+    size_t size = strlen(name);
+
+    return strncmp(word, name, size) == 0 && word[size] == '=' ? word + size + 1 : NULL;
+}
+
+static void parse_setting(struct line *l, const char *word)
+{
+    struct selection_policy *p = &l->policy;
+    const char *value;
+
+    if ((value = value_of(word, "count")) != NULL)
+        p->keep_count = (uint32_t)strtoul(value, NULL, 10);
+    else if ((value = value_of(word, "ratio")) != NULL)
+        p->keep_ratio = strtod(value, NULL);
+    else if ((value = value_of(word, "min")) != NULL)
+        p->min_keep = (uint32_t)strtoul(value, NULL, 10);
+    else if ((value = value_of(word, "max")) != NULL)
+        p->max_keep = (uint32_t)strtoul(value, NULL, 10);
+    else if ((value = value_of(word, "above")) != NULL)
+        p->threshold = strtod(value, NULL);
+    else if ((value = value_of(word, "from")) != NULL)
+        p->keep_from = strtod(value, NULL);
+    else if ((value = value_of(word, "steps")) != NULL)
+        p->keep_steps = strtoull(value, NULL, 10);
+    else if ((value = value_of(word, "step")) != NULL)
+        l->step = strtoull(value, NULL, 10);
+    else
+        blame(l, "the policy has an unknown word");
+}
+
 static void parse_policy(struct line *l, char *text)
 {
     static const struct selection_policy initial = SELECTION_POLICY_DEFAULT;
     char *rest, *word = strtok_r(text, " ", &rest);
 
     l->policy = initial;
-    l->policy.rule = SELECTION_TOP;
-    if (word == NULL || (strcmp(word, "top") != 0 && strcmp(word, "all") != 0)) {
-        blame(l, "the policy is neither top nor all");
-        return;
-    }
-    if (strcmp(word, "all") == 0)
-        l->policy.rule = SELECTION_ALL;
+    l->step = 0;
+    parse_rule(l, word);
     while ((word = strtok_r(NULL, " ", &rest)) != NULL)
-        if (strncmp(word, "count=", 6) == 0)
-            l->policy.keep_count = (uint32_t)strtoul(word + 6, NULL, 10);
-        else if (strncmp(word, "ratio=", 6) == 0)
-            l->policy.keep_ratio = strtod(word + 6, NULL);
-        else if (strncmp(word, "min=", 4) == 0)
-            l->policy.min_keep = (uint32_t)strtoul(word + 4, NULL, 10);
-        else
-            blame(l, "the policy has an unknown word");
+        parse_setting(l, word);
 }
 
 static void add_loss(struct line *l, float loss)
@@ -181,7 +215,7 @@ static void choose_and_compare(const struct line *l)
 
     assert_true(losses != NULL && s.indices != NULL && s.weights != NULL);
     memcpy(losses, l->losses, l->loss_count * sizeof *losses);
-    selection_choose(&l->policy, losses, (uint32_t)l->loss_count, &s);
+    selection_choose(&l->policy, l->step, losses, (uint32_t)l->loss_count, &s);
     compare(l, &s);
     if (memcmp(losses, l->losses, l->loss_count * sizeof *losses) != 0)
         blame(l, "the losses have been changed");
