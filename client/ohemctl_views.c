@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
 
@@ -120,23 +121,47 @@ void view_status(const char *socket, const json_t *health, const json_t *jobs)
 /* ---- jobs ---------------------------------------------------------------------------------------
  */
 
+static void print_keep(const json_t *selection)
+{
+    double count = json_real_at(selection, "keep_count"),
+           from = json_real_at(selection, "keep_from_ratio");
+
+    if (count > 0)
+        (void)printf(", keep %.0f", count);
+    else
+        (void)printf(", keep ratio %.4g", json_real_at(selection, "keep_ratio"));
+    if (from > 0)
+        (void)printf(" (from %.4g over %.0f batches)", from, json_real_at(selection, "keep_steps"));
+    (void)printf(", at least %.0f", json_real_at(selection, "min_keep"));
+}
+
+static void print_threshold(const json_t *selection)
+{
+    double most = json_real_at(selection, "max_keep");
+
+    (void)printf(", above %.6g, at least %.0f", json_real_at(selection, "threshold"),
+                 json_real_at(selection, "min_keep"));
+    if (most > 0)
+        (void)printf(", at most %.0f", most);
+}
+
 static void print_settings(const json_t *settings)
 {
     const json_t *policy = json_object_get(settings, "policy");
     const json_t *selection = json_object_get(settings, "selection");
-    double keep_count = json_real_at(selection, "keep_count");
+    const char *rule = json_text_at(selection, "rule");
 
     (void)printf("  draw       rho %.4g, weight ", json_real_at(policy, "rho"));
     print_text(json_text_at(policy, "weight"));
     (void)printf(", alpha %.4g, beta %.4g, lambda %.4g\n", json_real_at(policy, "alpha"),
                  json_real_at(policy, "beta"), json_real_at(settings, "lambda"));
     (void)fputs("  selection  ", stdout);
-    print_text(json_text_at(selection, "rule"));
-    if (keep_count > 0)
-        (void)printf(", keep %.0f", keep_count);
-    else
-        (void)printf(", keep ratio %.4g", json_real_at(selection, "keep_ratio"));
-    (void)printf(", at least %.0f\n", json_real_at(selection, "min_keep"));
+    print_text(rule);
+    if (strcmp(rule, "threshold") == 0)
+        print_threshold(selection);
+    else if (strcmp(rule, "top") == 0)
+        print_keep(selection);
+    (void)putchar('\n');
 }
 
 static void print_standing(const json_t *j)

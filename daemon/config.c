@@ -355,6 +355,31 @@ static int check_annealing(const struct job_settings *s, struct reason *why)
     return 0;
 }
 
+static int check_keeping(const struct job_settings *s, struct reason *why)
+{
+    const struct selection_policy *p = &s->selection;
+
+    if (p->max_keep > 0 && p->min_keep > p->max_keep) {
+        reason_set(why,
+                   "[job %s] min_keep = %" PRIu32 ": must be at most max_keep = %" PRIu32 " (or "
+                   "that 0: no limit)",
+                   s->name, p->min_keep, p->max_keep);
+        return -OHEM_CONFIG;
+    }
+    if (p->keep_from > 0 && p->keep_steps == 0) {
+        reason_set(why,
+                   "[job %s] keep_from = %g: needs keep_steps above 0, over which it goes to keep",
+                   s->name, p->keep_from);
+        return -OHEM_CONFIG;
+    }
+    if (p->keep_steps > 0 && !(p->keep_from > 0)) {
+        reason_set(why, "[job %s] keep_steps = %" PRIu64 ": needs keep_from above 0, to begin with",
+                   s->name, p->keep_steps);
+        return -OHEM_CONFIG;
+    }
+    return 0;
+}
+
 /* The one whose scores are taken over has to be of the same data set: an id is the same there. */
 static int check_warm_start(const struct config *c, const struct config_job *job,
                             struct reason *why)
@@ -450,6 +475,8 @@ int config_check(struct config *c, struct reason *why)
         rc = give_dataset(c, &c->jobs[i], why);
         if (rc == 0)
             rc = check_annealing(&c->jobs[i].settings, why);
+        if (rc == 0)
+            rc = check_keeping(&c->jobs[i].settings, why);
         if (rc == 0)
             rc = check_order(&c->jobs[i], why);
     }

@@ -79,7 +79,8 @@ static const char *const readahead_words[] = {
 static const char *const select_words[] = {
     [SELECTION_ALL] = "all",
     [SELECTION_TOP] = "top",
-    [SELECTION_TOP + 1] = NULL,
+    [SELECTION_THRESHOLD] = "threshold",
+    [SELECTION_THRESHOLD + 1] = NULL,
 };
 
 #define SIZE_OF(type, field) sizeof(((type *)NULL)->field)
@@ -94,6 +95,7 @@ static const char *const select_words[] = {
 #define WORD(list)            .type = CONFIG_WORD, .words = (list)
 #define LIVE                  .live = true
 #define EPOCHS_MAX            1e9
+#define THRESHOLD_MAX         1e30
 #define DAY_MS                86400000u
 
 /* clang-format off: a table reads by its columns */
@@ -176,6 +178,10 @@ const struct config_setting config_settings[] = {
      .meaning = "share of the batch that is selected"},
     {JOB("keep_count", settings.selection.keep_count), WHOLE(U32, 0, MESSAGE_BATCH_SIZE_MAX),
      .unit = "instances", LIVE, .meaning = "number of instances selected; 0: use keep"},
+    {JOB("keep_from", settings.selection.keep_from), REAL(0, 1), LIVE,
+     .meaning = "with select = top: the share selected at the job's first step; 0: keep at once"},
+    {JOB("keep_steps", settings.selection.keep_steps), WHOLE(U64, 0, UINT32_MAX), .unit = "batches",
+     LIVE, .meaning = "over so many it goes from keep_from to keep"},
     {JOB("lambda", settings.lambda), SHARE,
      .meaning = "how fast a score follows the losses: h += lambda * (loss - h)"},
     {JOB("late_ms", settings.late_ms), WHOLE(U64, 0, DAY_MS), .unit = "ms",
@@ -184,6 +190,9 @@ const struct config_setting config_settings[] = {
      .meaning = "how long a trainer may hold a batch without a report"},
     {JOB("max_age", settings.max_age), WHOLE(U64, 0, UINT32_MAX), .unit = "reports", LIVE,
      .meaning = "batches that more reports have overtaken are drawn anew; 0: never"},
+    {JOB("max_keep", settings.selection.max_keep), WHOLE(U32, 0, MESSAGE_BATCH_SIZE_MAX),
+     .unit = "instances", LIVE,
+     .meaning = "with select = threshold: at most so many, the hardest; 0: no limit"},
     {JOB("min_keep", settings.selection.min_keep), WHOLE(U32, 1, MESSAGE_BATCH_SIZE_MAX),
      .unit = "instances", LIVE, .meaning = "at least so many are selected"},
     {JOB("normalise", settings.sampler.normalise), WORD(normalise_words), LIVE,
@@ -197,9 +206,11 @@ const struct config_setting config_settings[] = {
     {JOB("seed", settings.seed), WHOLE(U64, 0, UINT64_MAX),
      .meaning = "of all that is drawn at random"},
     {JOB("select", settings.selection.rule), WORD(select_words), LIVE,
-     .meaning = "what is back-propagated: the hardest, or all"},
+     .meaning = "what is back-propagated: the hardest, those above threshold, or all"},
     {JOB("staleness", staleness), WHOLE(U32, 1, STRICT_STALENESS_MAX), .unit = "batches",
      .meaning = "strict: a batch is drawn when those so far before it are reported"},
+    {JOB("threshold", settings.selection.threshold), REAL(-THRESHOLD_MAX, THRESHOLD_MAX), LIVE,
+     .meaning = "with select = threshold: losses above it are selected"},
     {JOB("unique", settings.sampler.unique), .type = CONFIG_BOOL, LIVE,
      .meaning = "no instance twice in a batch"},
     {JOB("warm_factor", settings.warm_factor), REAL(0, 1),

@@ -164,9 +164,14 @@ static json_t *json_policy(const struct sampler_policy *p)
 
 static json_t *json_selection(const struct selection_policy *p)
 {
-    return json_pack("{s:s, s:o, s:o, s:o}", "rule", p->rule == SELECTION_ALL ? "all" : "top",
+    static const char *const rules[] = {
+        [SELECTION_ALL] = "all", [SELECTION_TOP] = "top", [SELECTION_THRESHOLD] = "threshold"};
+
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "rule", rules[p->rule],
                      "keep_count", count(p->keep_count), "keep_ratio", real(p->keep_ratio),
-                     "min_keep", count(p->min_keep));
+                     "keep_from_ratio", real(p->keep_from), "keep_steps", count(p->keep_steps),
+                     "threshold", real(p->threshold), "max_keep", count(p->max_keep), "min_keep",
+                     count(p->min_keep));
 }
 
 static json_t *json_settings(const struct job_settings *s)

@@ -99,7 +99,8 @@ static void every_setting_reaches_its_field(void **state)
                 "[job j]\ndataset = b\nseed = 18446744073709551615\nlambda = 0.25\nrho = 1\n"
                 "weight = uniform\nalpha = 2.5\nbeta = 1\nnormalise = max\nunique = off\n"
                 "redraws = 0\nwarmup_epochs = 1\nanneal_in = 2\nanneal_out = 0.5\nepochs = 3.5\n"
-                "select = all\nkeep = 0.75\nkeep_count = 9\nmin_keep = 4\nbatch_size = 9000\n"
+                "select = threshold\nkeep = 0.75\nkeep_count = 9\nmin_keep = 4\nbatch_size = 9000\n"
+                "keep_from = 1\nkeep_steps = 77\nthreshold = -2.5\nmax_keep = 5\n"
                 "order = strict\nstaleness = 64\ncredit = 64\nlease_ms = 100\nlate_ms = 0\n"
                 "audit_bytes_max = 1048577\n");
     assert_string_equal(config.listen, "tcp://*:5555");
@@ -134,8 +135,11 @@ static void every_setting_reaches_its_field(void **state)
     assert_int_equal(s->sampler.redraws, 0);
     assert_true(s->sampler.warmup_epochs == 1 && s->sampler.anneal_in == 2);
     assert_true(s->sampler.anneal_out == 0.5 && s->sampler.epochs == 3.5);
-    assert_int_equal(s->selection.rule, SELECTION_ALL);
+    assert_int_equal(s->selection.rule, SELECTION_THRESHOLD);
     assert_true(s->selection.keep_ratio == 0.75);
+    assert_true(s->selection.keep_from == 1 && s->selection.threshold == -2.5);
+    assert_int_equal(s->selection.keep_steps, 77);
+    assert_int_equal(s->selection.max_keep, 5);
     assert_int_equal(s->selection.keep_count, 9);
     assert_int_equal(s->selection.min_keep, 4);
     assert_int_equal(config.jobs[0].order, CONFIG_ORDER_STRICT);
@@ -292,6 +296,10 @@ static void a_wrong_value_is_named_with_its_line_and_what_is_allowed(void **stat
         {"lambda =", "must be above 0 and at most 1"},
         {"rho = 1.0000001", "must be above 0 and at most 1"},
         {"keep = -0.5", "must be above 0 and at most 1"},
+        {"keep_from = 1.5", "must be a number from 0 to 1"},
+        {"threshold = 1e31", "must be a number from -1e+30 to 1e+30"},
+        {"threshold = nan", "must be a number from -1e+30 to 1e+30"},
+        {"max_keep = 65537", "must be a whole number from 0 to 65536"},
         {"alpha = 8.5", "must be a number from 0 to 8"},
         {"alpha = 1e999", "must be a number from 0 to 8"},
         {"beta = 1.5", "must be a number from 0 to 1"},
@@ -308,7 +316,7 @@ static void a_wrong_value_is_named_with_its_line_and_what_is_allowed(void **stat
         {"lease_ms = 99", "must be a whole number from 100 to 86400000"},
         {"late_ms = 86400001", "must be a whole number from 0 to 86400000"},
         {"weight = harder", "must be one of hard, rank, uniform"},
-        {"select = bottom", "must be one of all, top"},
+        {"select = bottom", "must be one of all, top, threshold"},
         {"unique = maybe", "must be yes or no"},
         {"unique = Yes", "must be yes or no"},
         {"dataset = a/b", "must be 1 to 64 of A-Z a-z 0-9 _ . -"},
@@ -507,7 +515,14 @@ static void sections_that_do_not_fit_together_are_refused(void **state)
                            "epochs = 3.5\n",
                    "[job a] warmup_epochs + anneal_in + anneal_out = 4: must be at most "
                    "epochs = 3.5");
-    assert_read(DATASET "[job a]\nanneal_out = 2\nwarmup_epochs = 1\nanneal_in = 1\nepochs = 4\n");
+    assert_refused(DATASET "[job a]\nmin_keep = 3\nmax_keep = 2\n",
+                   "[job a] min_keep = 3: must be at most max_keep = 2 (or that 0: no limit)");
+    assert_refused(DATASET "[job a]\nkeep_from = 0.5\n",
+                   "[job a] keep_from = 0.5: needs keep_steps above 0, over which it goes to keep");
+    assert_refused(DATASET "[job a]\nkeep_steps = 5\n",
+                   "[job a] keep_steps = 5: needs keep_from above 0, to begin with");
+    assert_read(DATASET "[job a]\nanneal_out = 2\nwarmup_epochs = 1\nanneal_in = 1\nepochs = 4\n"
+                        "min_keep = 3\nmax_keep = 3\nkeep_from = 0.5\nkeep_steps = 1\n");
     config_deinit(&config);
 }
 
