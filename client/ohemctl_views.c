@@ -161,7 +161,23 @@ static void print_settings(const json_t *settings)
         print_threshold(selection);
     else if (strcmp(rule, "top") == 0)
         print_keep(selection);
+    if (strcmp(json_text_at(selection, "mode"), "on") != 0) {
+        (void)fputs(", but all are selected: ", stdout);
+        print_text(json_text_at(selection, "mode"));
+    }
     (void)putchar('\n');
+}
+
+/* What the selection would have kept, when it only looks on. */
+static void print_shadow(const json_t *job)
+{
+    const json_t *shadow = json_object_get(job, "selection_shadow");
+
+    if (!json_is_object(shadow) || !(json_real_at(shadow, "report_count") > 0))
+        return;
+    (void)printf("  shadow     would have selected %.1f %% of the instances, %.1f %% of the loss\n",
+                 100 * json_real_at(shadow, "selected_ratio"),
+                 100 * json_real_at(shadow, "selected_loss_ratio"));
 }
 
 static void print_standing(const json_t *j)
@@ -261,6 +277,7 @@ void view_jobs(const json_t *jobs)
         (void)putchar('\n');
         print_standing(j);
         print_settings(json_object_get(j, "settings"));
+        print_shadow(j);
         (void)putchar('\n');
         print_epochs(json_object_get(j, "epochs"));
         if (json_array_size(json_object_get(j, "sessions")) > 0) {

@@ -76,6 +76,12 @@ static const char *const readahead_words[] = {
     [DATASET_READAHEAD_NO] = "no",
     [DATASET_READAHEAD_NO + 1] = NULL,
 };
+static const char *const mode_words[] = {
+    [SELECTION_ON] = "on",
+    [SELECTION_SHADOW] = "shadow",
+    [SELECTION_OFF] = "off",
+    [SELECTION_OFF + 1] = NULL,
+};
 static const char *const select_words[] = {
     [SELECTION_ALL] = "all",
     [SELECTION_TOP] = "top",
@@ -207,6 +213,8 @@ const struct config_setting config_settings[] = {
      .meaning = "of all that is drawn at random"},
     {JOB("select", settings.selection.rule), WORD(select_words), LIVE,
      .meaning = "what is back-propagated: the hardest, those above threshold, or all"},
+    {JOB("select_mode", settings.selection.mode), WORD(mode_words), LIVE,
+     .meaning = "off: all are selected; shadow: all, but status tells what select would do"},
     {JOB("staleness", staleness), WHOLE(U32, 1, STRICT_STALENESS_MAX), .unit = "batches",
      .meaning = "strict: a batch is drawn when those so far before it are reported"},
     {JOB("threshold", settings.selection.threshold), REAL(-THRESHOLD_MAX, THRESHOLD_MAX), LIVE,

@@ -166,12 +166,14 @@ static json_t *json_selection(const struct selection_policy *p)
 {
     static const char *const rules[] = {
         [SELECTION_ALL] = "all", [SELECTION_TOP] = "top", [SELECTION_THRESHOLD] = "threshold"};
+    static const char *const modes[] = {
+        [SELECTION_ON] = "on", [SELECTION_SHADOW] = "shadow", [SELECTION_OFF] = "off"};
 
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "rule", rules[p->rule],
-                     "keep_count", count(p->keep_count), "keep_ratio", real(p->keep_ratio),
-                     "keep_from_ratio", real(p->keep_from), "keep_steps", count(p->keep_steps),
-                     "threshold", real(p->threshold), "max_keep", count(p->max_keep), "min_keep",
-                     count(p->min_keep));
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "mode", modes[p->mode],
+                     "rule", rules[p->rule], "keep_count", count(p->keep_count), "keep_ratio",
+                     real(p->keep_ratio), "keep_from_ratio", real(p->keep_from), "keep_steps",
+                     count(p->keep_steps), "threshold", real(p->threshold), "max_keep",
+                     count(p->max_keep), "min_keep", count(p->min_keep));
 }
 
 static json_t *json_settings(const struct job_settings *s)
@@ -322,18 +324,31 @@ static json_t *json_progress(const struct job *j)
                      count(j->coverage.pool_count));
 }
 
+/* Shares are null while there is nothing to have a share of. */
+static json_t *json_shadow(const struct job *j)
+{
+    const struct job_shadow *s = &j->shadow;
+
+    if (j->settings.selection.mode != SELECTION_SHADOW)
+        return json_null();
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "report_count", count(s->reports),
+                     "instance_count", count(s->instances), "selected_count", count(s->selected),
+                     "selected_ratio", real((double)s->selected / (double)s->instances),
+                     "selected_loss_ratio", real(s->selected_loss / s->loss));
+}
+
 json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_ms)
 {
     json_t *report =
         json_pack("{s:o, s:o}", "all", json_stats(&j->last_all), "kept", json_stats(&j->last_kept));
     json_t *rest =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings",
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings",
                   json_settings(&j->settings), "age_sent", json_ages(&j->sent_ages), "age_reported",
                   json_ages(&j->reported_ages), "leases", json_leases(&j->leases), "counters",
                   json_job_counters(&j->metrics), "audit_bytes",
                   j->audit.on ? count(j->audit.end - j->audit.begin) : json_null(), "last_report",
-                  report, "epochs", json_epochs(&j->coverage), "session_count",
-                  count(j->session_count), "sessions", json_sessions(j, now_ms));
+                  report, "selection_shadow", json_shadow(j), "epochs", json_epochs(&j->coverage),
+                  "session_count", count(j->session_count), "sessions", json_sessions(j, now_ms));
     json_t *progress = json_progress(j);
     json_t *job =
         json_pack("{s:o, s:o, s:o}", "name", json_text(j->settings.name), "dataset",

@@ -173,7 +173,7 @@ static void keep_report(struct job *j, const struct job_batch *b, const float *l
 
     if (j->settings.durable)
         journal_append(&j->journal, j->lsn, b->step, b->count, b->ids, losses);
-    audit_report(&j->audit, &report, &j->settings.selection);
+    audit_report(&j->audit, &report, selection_answered(&j->settings.selection));
 }
 
 uint64_t job_apply(struct job *j, const struct job_batch *b, const float *losses)

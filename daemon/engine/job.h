@@ -65,6 +65,13 @@ struct job_ages {
     uint64_t count, sum, max;
 };
 
+/* What a selection in shadow would have kept, since the start of the daemon or the last change of
+ * the policies. */
+struct job_shadow {
+    uint64_t reports, instances, selected; /* instances: those with a finite loss */
+    double loss, selected_loss;            /* sums over them */
+};
+
 /* What is on disk of a durable job, and on its way there. */
 struct job_saved {
     uint32_t number;               /* of the job in the keys of its rows */
@@ -115,6 +122,7 @@ struct job {
     uint64_t step;              /* of the next batch */
     uint64_t lsn;               /* of the last report applied */
     struct loss_stats last_all, last_kept; /* of the last report */
+    struct job_shadow shadow;
     struct job_ages sent_ages, reported_ages;
     float *losses;          /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
     struct lease forgotten; /* scratch: a batch that only its report still knows of, [..SIZE_MAX] */

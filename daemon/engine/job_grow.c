@@ -199,6 +199,7 @@ void job_set_policies(struct job *j, const struct job_settings *s)
 {
     j->settings.sampler = s->sampler;
     j->settings.selection = s->selection;
+    j->shadow = (struct job_shadow){0};
     j->settings.batch_size = s->batch_size;
     j->settings.credit = s->credit;
     j->settings.max_age = s->max_age;

@@ -152,6 +152,22 @@ static int take_strict(struct job *j, struct session *s, struct lease *l, uint64
     return 0;
 }
 
+/* What the policy would have kept, if it only looks on. The answer is chosen after it, in the same
+ * memory. */
+static void look_on(struct job *j, const struct lease *l, struct selection *scratch)
+{
+    struct job_shadow *sum = &j->shadow;
+
+    if (j->settings.selection.mode != SELECTION_SHADOW)
+        return;
+    selection_choose(&j->settings.selection, l->token.step, j->losses, l->count, scratch);
+    sum->reports++;
+    sum->instances += scratch->all.count;
+    sum->selected += scratch->count;
+    sum->loss += (double)scratch->all.mean * scratch->all.count;
+    sum->selected_loss += (double)scratch->kept.mean * scratch->count;
+}
+
 static int take(struct job *j, struct session *s, struct lease *l, const struct message_loss *loss,
                 uint64_t digest, struct reason *why)
 {
@@ -163,7 +179,9 @@ static int take(struct job *j, struct session *s, struct lease *l, const struct 
         return rc;
     a->digest = digest;
     a->seq = loss->seq;
-    selection_choose(&j->settings.selection, l->token.step, j->losses, l->count, &a->selection);
+    look_on(j, l, &a->selection);
+    selection_choose(selection_answered(&j->settings.selection), l->token.step, j->losses, l->count,
+                     &a->selection);
     s->reports++;
     j->last_all = a->selection.all;
     j->last_kept = a->selection.kept;
@@ -222,7 +240,7 @@ static int repeat(struct job *j, struct session *s, const struct message_loss *l
     a->seq = loss->seq;
     a->lsn = claim != NULL ? claim->lsn : 0;
     if (claim != NULL) {
-        selection_choose(&j->settings.selection, loss->token.step, j->losses,
+        selection_choose(selection_answered(&j->settings.selection), loss->token.step, j->losses,
                          (uint32_t)loss->losses.count, &a->selection);
     } else {
         a->selection =
@@ -340,7 +358,7 @@ static int answer_early(struct job *j, struct session *s, const struct message_l
     l->token = loss->token;
     l->answer.seq = loss->seq;
     l->answer.lsn = loss->token.step + 1;
-    selection_choose(&j->settings.selection, loss->token.step, j->losses,
+    selection_choose(selection_answered(&j->settings.selection), loss->token.step, j->losses,
                      (uint32_t)loss->losses.count, &l->answer.selection);
     j->metrics.reports_early++;
     *out = (struct job_outcome){l, SELECTION_FLAG_EARLY};

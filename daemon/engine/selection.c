@@ -6,6 +6,13 @@
 
 #include "largest.h"
 
+const struct selection_policy *selection_answered(const struct selection_policy *policy)
+{
+    static const struct selection_policy everything = {.rule = SELECTION_ALL};
+
+    return policy->mode == SELECTION_ON ? policy : &everything;
+}
+
 double selection_share(const struct selection_policy *policy, uint64_t step, uint32_t k)
 {
     double keep = policy->keep_count > 0 ? (double)policy->keep_count / k : policy->keep_ratio;

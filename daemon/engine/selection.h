@@ -15,7 +15,12 @@ enum selection_rule {
     SELECTION_THRESHOLD /* those above a threshold */
 };
 
+/* Is what the rule says answered? If not all finite losses are; in shadow what it would have kept
+ * is still worked out, for the status. */
+enum selection_mode { SELECTION_ON, SELECTION_SHADOW, SELECTION_OFF };
+
 struct selection_policy {
+    enum selection_mode mode;
     enum selection_rule rule;
     uint32_t keep_count; /* top: M; 0: M from keep_ratio */
     double keep_ratio;   /* top: 0 < ratio <= 1: M = floor(ratio * K) in double arithmetic */
@@ -39,6 +44,9 @@ struct selection {
     uint32_t nonfinite_count;
     struct loss_stats all, kept;
 };
+
+/** The policy by which a trainer is answered: this one, or if it is not on, SELECTION_ALL. */
+const struct selection_policy *selection_answered(const struct selection_policy *policy);
 
 /**
  * The share of a batch that `top` keeps at a step, when there is a schedule:

@@ -58,6 +58,34 @@ def what_is_above_the_threshold_is_selected():
 
 
 @case
+def in_shadow_all_are_selected_and_the_status_tells_what_would_have_been():
+    with serve("select = threshold\nthreshold = 1.5\nselect_mode = shadow\n") as daemon:
+        with Client(daemon.listen, credit=1) as client:
+            assert daemon.get("/v1/jobs/default")["selection_shadow"]["selected_loss_ratio"] is None
+            assert select(client, [1, 3, 1, float("nan"), 1, 1, 1, 5, 1, 1])[1] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+            assert select(client, [0] * K)[1] == list(range(K))
+        job = daemon.get("/v1/jobs/default")
+        assert job["counters"]["instances_selected"] == 2 * K - 1
+        assert job["settings"]["selection"]["mode"] == "shadow"
+        shadow = job["selection_shadow"]
+        assert (shadow["report_count"], shadow["instance_count"], shadow["selected_count"]) == (2, 19, 3)
+        assert abs(shadow["selected_ratio"] - 3 / 19) < 1e-6
+        assert abs(shadow["selected_loss_ratio"] - 8 / 15) < 1e-6
+        out = ohemctl_jobs(daemon)
+        assert "threshold, above 1.5, at least 1, but all are selected: shadow\n" in out
+        assert "would have selected 15.8 % of the instances, 53.3 % of the loss\n" in out
+
+
+@case
+def switched_off_all_are_selected():
+    with serve("select_mode = off\n") as daemon:
+        with Client(daemon.listen, credit=1) as client:
+            assert select(client, list(range(K)))[1] == list(range(K))
+        assert daemon.get("/v1/jobs/default")["selection_shadow"] is None
+        assert "at least 1, but all are selected: off\n" in ohemctl_jobs(daemon)
+
+
+@case
 def a_reload_changes_the_rule_of_a_session_that_is_there():
     with serve("select = all\n") as daemon:
         with Client(daemon.listen, credit=1) as client:

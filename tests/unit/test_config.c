@@ -101,6 +101,7 @@ static void every_setting_reaches_its_field(void **state)
                 "redraws = 0\nwarmup_epochs = 1\nanneal_in = 2\nanneal_out = 0.5\nepochs = 3.5\n"
                 "select = threshold\nkeep = 0.75\nkeep_count = 9\nmin_keep = 4\nbatch_size = 9000\n"
                 "keep_from = 1\nkeep_steps = 77\nthreshold = -2.5\nmax_keep = 5\n"
+                "select_mode = shadow\n"
                 "order = strict\nstaleness = 64\ncredit = 64\nlease_ms = 100\nlate_ms = 0\n"
                 "audit_bytes_max = 1048577\n");
     assert_string_equal(config.listen, "tcp://*:5555");
@@ -138,6 +139,7 @@ static void every_setting_reaches_its_field(void **state)
     assert_int_equal(s->selection.rule, SELECTION_THRESHOLD);
     assert_true(s->selection.keep_ratio == 0.75);
     assert_true(s->selection.keep_from == 1 && s->selection.threshold == -2.5);
+    assert_int_equal(s->selection.mode, SELECTION_SHADOW);
     assert_int_equal(s->selection.keep_steps, 77);
     assert_int_equal(s->selection.max_keep, 5);
     assert_int_equal(s->selection.keep_count, 9);
