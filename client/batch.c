@@ -25,11 +25,12 @@ struct ohem_batch *batch_new(struct ohem_client *client, uint32_t capacity)
     b->sizes = malloc(capacity * sizeof *b->sizes);
     b->offsets = malloc(capacity * sizeof *b->offsets);
     b->losses = malloc(capacity * sizeof *b->losses);
+    b->flags = malloc(capacity * sizeof *b->flags);
     s->indices = malloc(capacity * sizeof *s->indices);
     s->weights = malloc(capacity * sizeof *s->weights);
     if (b->ids == NULL || b->probabilities == NULL || b->weights == NULL || b->records == NULL ||
-        b->sizes == NULL || b->offsets == NULL || b->losses == NULL || s->indices == NULL ||
-        s->weights == NULL) {
+        b->sizes == NULL || b->offsets == NULL || b->losses == NULL || b->flags == NULL ||
+        s->indices == NULL || s->weights == NULL) {
         batch_free(b);
         return NULL;
     }
@@ -50,6 +51,7 @@ void batch_free(struct ohem_batch *b)
     free(b->sizes);
     free(b->offsets);
     free(b->losses);
+    free(b->flags);
     free(b->selection.indices);
     free(b->selection.weights);
     free(b);
@@ -258,6 +260,7 @@ void batch_answer(struct ohem_batch *b, const struct message_selection *m)
     s->flags = m->flags;
     s->count = (uint32_t)m->indices.count;
     s->nonfinite_count = m->nonfinite_count;
+    s->ignored_count = m->ignored_count;
     s->lsn = m->lsn;
     s->all = public_stats(m->all);
     s->kept = public_stats(m->kept);
@@ -392,6 +395,11 @@ const struct ohem_stats *ohem_selection_stats_kept(const struct ohem_selection *
 uint32_t ohem_selection_nonfinite_count(const struct ohem_selection *selection)
 {
     return selection->nonfinite_count;
+}
+
+uint32_t ohem_selection_ignored_count(const struct ohem_selection *selection)
+{
+    return selection->ignored_count;
 }
 
 uint64_t ohem_selection_lsn(const struct ohem_selection *selection)

@@ -18,7 +18,7 @@
 struct ohem_selection {
     bool arrived;
     bool told; /* to the trainer */
-    uint32_t flags, count, nonfinite_count;
+    uint32_t flags, count, nonfinite_count, ignored_count;
     uint64_t lsn;
     struct ohem_stats all, kept;
     uint32_t *indices; /* [K] */
@@ -54,11 +54,14 @@ struct ohem_batch {
     size_t block_capacity;
     struct attachment *attachment; /* the mapped memory that the records lie in, or NULL */
 
-    float *losses;    /* [K] as reported */
-    uint64_t seq;     /* of the report, 0: none yet */
-    uint64_t boot;    /* of the daemon that handed it out ... */
-    uint64_t session; /* ... and the session it was handed to */
-    int refused;      /* the error that answered the report, 0: none */
+    float *losses;  /* [K] as reported */
+    uint8_t *flags; /* [K] likewise, unless it came without (has_flags) */
+    bool has_flags;
+    struct message_select select; /* likewise */
+    uint64_t seq;                 /* of the report, 0: none yet */
+    uint64_t boot;                /* of the daemon that handed it out ... */
+    uint64_t session;             /* ... and the session it was handed to */
+    int refused;                  /* the error that answered the report, 0: none */
     char why[MESSAGE_TEXT_BYTES_MAX + 1];
     struct ohem_selection selection;
     TAILQ_ENTRY(ohem_batch) entry;

@@ -231,7 +231,8 @@ static int take_selection(struct ohem_client *c, const struct message_selection 
         reason_set(&c->why, "%zu instances were selected out of %u", m->indices.count, b->count);
         return -OHEM_MALFORMED;
     }
-    if ((m->flags & SELECTION_FLAG_FORGOTTEN) != 0 && m->all.count + m->nonfinite_count == 0)
+    if ((m->flags & SELECTION_FLAG_FORGOTTEN) != 0 &&
+        m->all.count + m->nonfinite_count + m->ignored_count == 0)
         refuse(b, -OHEM_TOKEN, "the report was applied before, but its selection was not kept");
     else
         batch_answer(b, m);

@@ -7,7 +7,7 @@
 
 static size_t size_of(uint32_t room)
 {
-    return sizeof(struct kept_report) + room * (sizeof(uint64_t) + sizeof(float));
+    return sizeof(struct kept_report) + room * (sizeof(uint64_t) + sizeof(float) + sizeof(uint8_t));
 }
 
 void kept_init(struct kept *k, size_t bytes_max)
@@ -133,6 +133,7 @@ struct kept_report *kept_add(struct kept *k, struct token token, uint64_t seq, u
         return NULL;
     *r = (struct kept_report){.token = token, .seq = seq, .room = room};
     r->losses = (void *)(r->ids + room);
+    r->flags = (void *)(r->losses + room);
     insert(k, r);
     return r;
 }

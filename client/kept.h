@@ -23,7 +23,10 @@ struct kept_report {
     bool early;    /* the daemon wants it again in a moment (EARLY) */
     uint32_t room; /* K that the arrays have room for */
     uint32_t count;
-    float *losses; /* [K], behind the ids */
+    float *losses;  /* [K], behind the ids */
+    uint8_t *flags; /* [K], behind the losses; not used unless has_flags */
+    bool has_flags;
+    struct message_select select;
     TAILQ_ENTRY(kept_report) entry;
     uint64_t ids[]; /* [K] */
 };
@@ -50,7 +53,8 @@ void kept_reserve(struct kept *k, size_t count, uint32_t batch_size);
 bool kept_has_room(const struct kept *k, uint32_t batch_size);
 
 /**
- * Keep a report; its arrays are then to be filled: `ids` and `losses`, `count` of them.
+ * Keep a report; its arrays are then to be filled: `ids`, `losses` and perhaps `flags`,
+ * `count` of them.
  * @param room   K of the session
  * @return NULL without memory
  */

@@ -85,7 +85,7 @@ struct ohem_options {
                                       ohem_connect() fails with -OHEM_TRANSPORT */
     const char *fields;       /* what a record consists of, as "label = u8@0, image = u8[28,28]@1":
                                  NAME = TYPE[SHAPE]@BYTE; NULL: as the daemon's operator says */
-    size_t unacked_bytes_max; /* of the reports that are kept since the daemon may yet lose them: 12
+    size_t unacked_bytes_max; /* of the reports that are kept since the daemon may yet lose them: 13
                                  bytes per instance and a little; at most 65536 of them. When it is
                                  full, reports wait. One may always be kept. In strict order it
                                  has to hold `staleness` of them, since a report is durable only
@@ -342,7 +342,58 @@ OHEM_API int ohem_submit(struct ohem_batch *batch, const float *losses, size_t c
 OHEM_API int ohem_selection(struct ohem_batch *batch, int timeout_ms,
                             const struct ohem_selection **out_selection);
 
-/** M, how many to back-propagate; 0 only when no loss was finite. */
+/* What may be said of an instance beside its loss, a sum. */
+#define OHEM_POSITIVE 1 /* for OHEM_SELECT_NEGPOS */
+#define OHEM_IGNORED  2 /* its loss reaches its score, but it is not selected */
+
+/* The rule by which a report is answered, with what `count` and `value` are to it. */
+enum ohem_select {
+    OHEM_SELECT_JOB, /* the job's own policy. Neither is anything, as with the next */
+    OHEM_SELECT_ALL, /* all that may be selected */
+    OHEM_SELECT_TOP, /* count: M; if that is 0, value: the share of the batch, above 0, at most 1.
+                        OHEM: Shrivastava et al., CVPR 2016, with a share of 0.5 to 0.75 */
+    OHEM_SELECT_THRESHOLD, /* losses above value; count: at most so many, the hardest; 0: any */
+    OHEM_SELECT_NEGPOS, /* all positives and value times as many of the hardest negatives; count: so
+                           many negatives when there is no positive. SSD: Liu et al., ECCV 2016,
+                           with 3 and 0 */
+    OHEM_SELECT_CDF     /* each by chance: with probability max(cdf_floor, percentile^value), its
+                           percentile being that among the job's last 1,024 losses; s is 1/probability.
+                           Selective-Backprop: Jiang et al., arXiv:1910.00762, with 1 to 3, and s 1 */
+};
+
+/* What a report says beside the losses. Start from OHEM_REPORT_OPTIONS_INIT. */
+struct ohem_report_options {
+    size_t struct_bytes;  /* sizeof (struct ohem_report_options); later versions may append */
+    const uint8_t *flags; /* uint8[K], OHEM_POSITIVE, OHEM_IGNORED; copied. NULL: all 0 */
+    enum ohem_select select;
+    uint32_t count;
+    double value;
+};
+
+#define OHEM_REPORT_OPTIONS_INIT \
+    { \
+        .struct_bytes = sizeof(struct ohem_report_options) \
+    }
+
+/**
+ * ohem_report() and ohem_submit() of a report that says more than its losses. `min_keep` of the job
+ * holds for the rules that it holds for there.
+ *
+ * @param options  NULL: as without
+ *
+ * @return as those; and
+ *   -OHEM_INVALID   count or value is not in the rule's range, or the job does not let its trainers
+ *                   choose (select_by_report = no), or not this rule (cdf in strict order): nothing
+ *                   was applied, report again with other options
+ *   -OHEM_CONFLICT  also when the batch was reported before with other options
+ */
+OHEM_API int ohem_report_with(struct ohem_batch *batch, const float *losses, size_t count,
+                              const struct ohem_report_options *options, int timeout_ms,
+                              const struct ohem_selection **out_selection);
+OHEM_API int ohem_submit_with(struct ohem_batch *batch, const float *losses, size_t count,
+                              const struct ohem_report_options *options);
+
+/** M, how many to back-propagate; 0 only when no loss was finite and not ignored. */
 OHEM_API uint32_t ohem_selection_count(const struct ohem_selection *selection);
 
 /** uint32[M]: positions in the batch, ascending. */
@@ -354,7 +405,7 @@ OHEM_API const uint32_t *ohem_selection_indices(const struct ohem_selection *sel
  */
 OHEM_API const float *ohem_selection_weights(const struct ohem_selection *selection);
 
-/** Statistics over all finite losses of the batch. */
+/** Statistics over the losses of the batch that could be selected: finite, and not ignored. */
 OHEM_API const struct ohem_stats *ohem_selection_stats_all(const struct ohem_selection *selection);
 
 /** Statistics over the M kept; min is the threshold that resulted. */
@@ -362,6 +413,9 @@ OHEM_API const struct ohem_stats *ohem_selection_stats_kept(const struct ohem_se
 
 /** How many losses were NaN or infinite. */
 OHEM_API uint32_t ohem_selection_nonfinite_count(const struct ohem_selection *selection);
+
+/** How many finite losses could not be selected: they came with OHEM_IGNORED. */
+OHEM_API uint32_t ohem_selection_ignored_count(const struct ohem_selection *selection);
 
 /** The report's place in the order in which the job applied reports, from 1. */
 OHEM_API uint64_t ohem_selection_lsn(const struct ohem_selection *selection);

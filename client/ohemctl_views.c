@@ -145,22 +145,33 @@ static void print_threshold(const json_t *selection)
         (void)printf(", at most %.0f", most);
 }
 
+static void print_rule(const char *rule, const json_t *selection)
+{
+    print_text(rule);
+    if (strcmp(rule, "threshold") == 0)
+        print_threshold(selection);
+    else if (strcmp(rule, "top") == 0)
+        print_keep(selection);
+    else if (strcmp(rule, "negpos") == 0)
+        (void)printf(", %.4g negatives per positive, %.0f without, at least %.0f",
+                     json_real_at(selection, "neg_ratio"), json_real_at(selection, "neg_min"),
+                     json_real_at(selection, "min_keep"));
+    else if (strcmp(rule, "cdf") == 0)
+        (void)printf(", power %.4g, floor %.4g", json_real_at(selection, "cdf_power"),
+                     json_real_at(selection, "cdf_floor"));
+}
+
 static void print_settings(const json_t *settings)
 {
     const json_t *policy = json_object_get(settings, "policy");
     const json_t *selection = json_object_get(settings, "selection");
-    const char *rule = json_text_at(selection, "rule");
 
     (void)printf("  draw       rho %.4g, weight ", json_real_at(policy, "rho"));
     print_text(json_text_at(policy, "weight"));
     (void)printf(", alpha %.4g, beta %.4g, lambda %.4g\n", json_real_at(policy, "alpha"),
                  json_real_at(policy, "beta"), json_real_at(settings, "lambda"));
     (void)fputs("  selection  ", stdout);
-    print_text(rule);
-    if (strcmp(rule, "threshold") == 0)
-        print_threshold(selection);
-    else if (strcmp(rule, "top") == 0)
-        print_keep(selection);
+    print_rule(json_text_at(selection, "rule"), selection);
     if (strcmp(json_text_at(selection, "mode"), "on") != 0) {
         (void)fputs(", but all are selected: ", stdout);
         print_text(json_text_at(selection, "mode"));

@@ -105,6 +105,9 @@ static void send_loss(struct ohem_client *c, struct kept_report *r)
     m.loss.token = r->token;
     m.loss.seq = r->seq;
     m.loss.losses = (struct vector){r->losses, r->count};
+    if (r->has_flags)
+        m.loss.flags = (struct vector){r->flags, r->count};
+    m.loss.select = r->select;
     if (r->boot != c->welcome.boot || r->session != c->welcome.session)
         m.loss.ids = (struct vector){r->ids, r->count};
     kept_put_off(&c->kept, r, false);

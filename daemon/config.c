@@ -420,6 +420,14 @@ static int check_order(struct config_job *job, struct reason *why)
                    s->name, s->credit, job->staleness);
         return -OHEM_CONFIG;
     }
+    if (s->selection.rule == SELECTION_CDF) {
+        reason_set(
+            why,
+            "[job %s] select = cdf: depends on the order in which reports come, which order = "
+            "strict must not",
+            s->name);
+        return -OHEM_CONFIG;
+    }
     if (instances > JOB_INSTANCES_OUT_MAX) {
         reason_set(why,
                    "[job %s] staleness * batch_size = %" PRIu64

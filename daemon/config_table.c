@@ -83,10 +83,8 @@ static const char *const mode_words[] = {
     [SELECTION_OFF + 1] = NULL,
 };
 static const char *const select_words[] = {
-    [SELECTION_ALL] = "all",
-    [SELECTION_TOP] = "top",
-    [SELECTION_THRESHOLD] = "threshold",
-    [SELECTION_THRESHOLD + 1] = NULL,
+    [SELECTION_ALL] = "all",       [SELECTION_TOP] = "top", [SELECTION_THRESHOLD] = "threshold",
+    [SELECTION_NEGPOS] = "negpos", [SELECTION_CDF] = "cdf", [SELECTION_CDF + 1] = NULL,
 };
 
 #define SIZE_OF(type, field) sizeof(((type *)NULL)->field)
@@ -101,7 +99,6 @@ static const char *const select_words[] = {
 #define WORD(list)            .type = CONFIG_WORD, .words = (list)
 #define LIVE                  .live = true
 #define EPOCHS_MAX            1e9
-#define THRESHOLD_MAX         1e30
 #define DAY_MS                86400000u
 
 /* clang-format off: a table reads by its columns */
@@ -174,6 +171,10 @@ const struct config_setting config_settings[] = {
      .unit = "instances", LIVE, .meaning = "K, for trainers that ask for none"},
     {JOB("beta", settings.sampler.beta), REAL(0, 1), LIVE,
      .meaning = "how far the weights (N p)^-beta undo the bias: 0 not, 1 wholly"},
+    {JOB("cdf_floor", settings.selection.cdf_floor), SHARE, LIVE,
+     .meaning = "with select = cdf: the least probability"},
+    {JOB("cdf_power", settings.selection.cdf_power), REAL(0, SELECT_CDF_POWER_MAX), LIVE,
+     .meaning = "with select = cdf: kept with probability percentile^cdf_power"},
     {JOB("credit", settings.credit), WHOLE(U32, 1, MESSAGE_CREDIT_MAX), .unit = "batches", LIVE,
      .meaning = "batches a trainer may hold at once, when it does not say"},
     {JOB("dataset", dataset), .type = CONFIG_NAME, .default_shown = "(the only one)",
@@ -201,6 +202,12 @@ const struct config_setting config_settings[] = {
      .meaning = "with select = threshold: at most so many, the hardest; 0: no limit"},
     {JOB("min_keep", settings.selection.min_keep), WHOLE(U32, 1, MESSAGE_BATCH_SIZE_MAX),
      .unit = "instances", LIVE, .meaning = "at least so many are selected"},
+    {JOB("neg_min", settings.selection.neg_min), WHOLE(U32, 0, MESSAGE_BATCH_SIZE_MAX),
+     .unit = "instances", LIVE,
+     .meaning = "with select = negpos: negatives of a batch without a positive"},
+    {JOB("neg_ratio", settings.selection.neg_ratio), .type = CONFIG_F64, .low = 0,
+     .high = SELECT_NEG_RATIO_MAX, .above_low = true, LIVE,
+     .meaning = "with select = negpos: negatives per positive"},
     {JOB("normalise", settings.sampler.normalise), WORD(normalise_words), LIVE,
      .meaning = "a batch's weights have this mean or max 1"},
     {JOB("order", order), WORD(order_words),
@@ -212,12 +219,16 @@ const struct config_setting config_settings[] = {
     {JOB("seed", settings.seed), WHOLE(U64, 0, UINT64_MAX),
      .meaning = "of all that is drawn at random"},
     {JOB("select", settings.selection.rule), WORD(select_words), LIVE,
-     .meaning = "what is back-propagated: the hardest, those above threshold, or all"},
+     .meaning = "what is back-propagated: the hardest, those above threshold, positives and the "
+                "hardest negatives, by chance, or all"},
+    {JOB("select_by_report", settings.selection.by_report), .type = CONFIG_BOOL, LIVE,
+     .meaning = "a trainer may choose another rule for a report"},
     {JOB("select_mode", settings.selection.mode), WORD(mode_words), LIVE,
      .meaning = "off: all are selected; shadow: all, but status tells what select would do"},
     {JOB("staleness", staleness), WHOLE(U32, 1, STRICT_STALENESS_MAX), .unit = "batches",
      .meaning = "strict: a batch is drawn when those so far before it are reported"},
-    {JOB("threshold", settings.selection.threshold), REAL(-THRESHOLD_MAX, THRESHOLD_MAX), LIVE,
+    {JOB("threshold", settings.selection.threshold),
+     REAL(-SELECT_THRESHOLD_MAX, SELECT_THRESHOLD_MAX), LIVE,
      .meaning = "with select = threshold: losses above it are selected"},
     {JOB("unique", settings.sampler.unique), .type = CONFIG_BOOL, LIVE,
      .meaning = "no instance twice in a batch"},

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FORMAT       1u
+#define FORMAT       2u
 #define MAGIC        "ohemd-st"
 #define FILE_MODE    0600
 #define OWNER_MASK   0077
@@ -135,6 +135,15 @@ static int take_identity(const struct state_disk *d, const MDB_val *value,
                    "state '%.200s': a newer ohemd wrote it: format %" PRIu32
                    ", this one reads formats up to %u",
                    d->dir, row.format, FORMAT);
+        return -OHEM_STATE;
+    }
+    if (memcmp(row.magic, MAGIC, sizeof row.magic) == 0 && row.format > 0 && row.format < FORMAT) {
+        reason_set(
+            why,
+            "state '%.200s': it has format %" PRIu32
+            ", of before the first release, which this ohemd (format %u) does not read: move "
+            "the directory away and start over",
+            d->dir, row.format, FORMAT);
         return -OHEM_STATE;
     }
     if (memcmp(row.magic, MAGIC, sizeof row.magic) != 0 || row.format == 0 ||

@@ -67,6 +67,9 @@ static void put_field(msgpack_packer *pk, const struct layout_field *f, const st
     case FIELD_F32:
         (void)msgpack_pack_float(pk, *(const float *)at);
         break;
+    case FIELD_F64:
+        (void)msgpack_pack_double(pk, *(const double *)at);
+        break;
     case FIELD_TEXT:
         put_text(pk, f, at);
         break;
@@ -151,18 +154,33 @@ static int get_integer(const struct layout_field *f, const char *who, const msgp
                                                                   : -OHEM_MALFORMED;
 }
 
+static bool is_float(const msgpack_object *o)
+{
+    return o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64;
+}
+
 static int get_float(const struct layout_field *f, const char *who, const msgpack_object *o,
                      struct message *out, struct reason *why)
 {
-    bool is_float = o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64;
     float value;
 
-    if (!is_float || (isfinite(o->via.f64) && fabs(o->via.f64) > (double)FLT_MAX)) {
+    if (!is_float(o) || (isfinite(o->via.f64) && fabs(o->via.f64) > (double)FLT_MAX)) {
         reason_set(why, "%s: %s is %s; a float32 is wanted", who, f->name, describe(o).text);
         return -OHEM_MALFORMED;
     }
     value = (float)o->via.f64;
     memcpy((char *)out + f->offset, &value, sizeof value);
+    return 0;
+}
+
+static int get_double(const struct layout_field *f, const char *who, const msgpack_object *o,
+                      struct message *out, struct reason *why)
+{
+    if (!is_float(o)) {
+        reason_set(why, "%s: %s is %s; a float64 is wanted", who, f->name, describe(o).text);
+        return -OHEM_MALFORMED;
+    }
+    memcpy((char *)out + f->offset, &o->via.f64, sizeof o->via.f64);
     return 0;
 }
 
@@ -218,6 +236,8 @@ static int get_field(const struct layout_field *f, const char *who, const msgpac
     switch (f->kind) {
     case FIELD_F32:
         return get_float(f, who, o, out, why);
+    case FIELD_F64:
+        return get_double(f, who, o, out, why);
     case FIELD_TEXT:
         return get_text(f, who, o, out, why);
     case FIELD_KEY:

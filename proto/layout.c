@@ -6,6 +6,7 @@
 #include "layout.h"
 
 #include "error.h"
+#include "select.h"
 
 #include <inttypes.h>
 
@@ -18,6 +19,7 @@
 #define ANY_U64(m, f)           FIELD(U64, m, f, 0, UINT64_MAX, NULL)
 #define LIMITED(m, f, low, max) FIELD(U32, m, f, low, max, #max)
 #define FLOAT(m, f)             FIELD(F32, m, f, 0, 0, NULL)
+#define DOUBLE(m, f)            FIELD(F64, m, f, 0, 0, NULL)
 #define STRING(m, f, max)       FIELD(TEXT, m, f, 0, max, #max)
 #define SESSION_KEY(m)          FIELD(KEY, m, key, 0, 0, NULL)
 #define BATCH_TOKEN(m)          FIELD(TOKEN, m, token, 0, 0, NULL)
@@ -101,7 +103,7 @@ static const struct layout_column batch_columns[] = {
     UNCOUNTED(batch, payload, uint8_t, MESSAGE_PAYLOAD_BYTES_MAX, "MESSAGE_PAYLOAD_BYTES_MAX"),
 };
 
-enum { LOSS_COUNT = 3, LOSS_IDS_COUNT = 4 };
+enum { LOSS_COUNT = 3, LOSS_IDS_COUNT = 4, LOSS_FLAGS_COUNT = 5 };
 static const struct layout_field loss_fields[] = {
     SESSION_KEY(loss),
     BATCH_TOKEN(loss),
@@ -110,10 +112,16 @@ static const struct layout_field loss_fields[] = {
      "MESSAGE_BATCH_SIZE_MAX"}, /* the vectors' own */
     {"ids.count", FIELD_SIZE, offsetof(struct message, loss.ids.count), 0, MESSAGE_BATCH_SIZE_MAX,
      "MESSAGE_BATCH_SIZE_MAX"},
+    {"flags.count", FIELD_SIZE, offsetof(struct message, loss.flags.count), 0,
+     MESSAGE_BATCH_SIZE_MAX, "MESSAGE_BATCH_SIZE_MAX"},
+    LIMITED(loss, select.rule, 0, MESSAGE_RULE_MAX),
+    LIMITED(loss, select.count, 0, MESSAGE_BATCH_SIZE_MAX),
+    DOUBLE(loss, select.value),
 };
 static const struct layout_column loss_columns[] = {
     COUNTED(loss, losses, float, LOSS_COUNT, 0),
     COUNTED(loss, ids, uint64_t, LOSS_IDS_COUNT, 0),
+    COUNTED(loss, flags, uint8_t, LOSS_FLAGS_COUNT, 0),
 };
 
 enum { SELECTION_KEPT_COUNT = 9 };
@@ -132,6 +140,7 @@ static const struct layout_field selection_fields[] = {
     FLOAT(selection, kept.min),
     FLOAT(selection, kept.max),
     ANY_U64(selection, durable_seq),
+    LIMITED(selection, ignored_count, 0, MESSAGE_BATCH_SIZE_MAX),
 };
 static const struct layout_column selection_columns[] = {
     COUNTED(selection, indices, uint32_t, SELECTION_KEPT_COUNT, 0),
@@ -234,23 +243,53 @@ static int check_batch(const struct message *m, struct reason *why)
     return rc;
 }
 
-/* Ids come with all of the losses or not at all. */
-static int check_loss(const struct message *m, struct reason *why)
+/* A vector beside the losses comes with all of them or not at all. */
+static int check_beside(const char *name, size_t count, size_t losses, struct reason *why)
 {
-    const struct message_loss *l = &m->loss;
-
-    if (l->ids.count == 0 || l->ids.count == l->losses.count)
+    if (count == 0 || count == losses)
         return 0;
-    reason_set(why, "LOSS: ids.count is %zu; 0 or count %zu is allowed", l->ids.count,
-               l->losses.count);
+    reason_set(why, "LOSS: %s.count is %zu; 0 or count %zu is allowed", name, count, losses);
     return -OHEM_MALFORMED;
 }
 
-/* Indices ascend and lie below K, which is the finite losses and the others. */
+static int check_flags(struct vector flags, struct reason *why)
+{
+    for (size_t i = 0; i < flags.count; i++)
+        if (vector_u8(flags, i) > LOSS_FLAGS_ALL) {
+            reason_set(why, "LOSS: flags[%zu] is %u; at most %u is allowed", i,
+                       (unsigned)vector_u8(flags, i), LOSS_FLAGS_ALL);
+            return -OHEM_MALFORMED;
+        }
+    return 0;
+}
+
+static int check_select(const struct message_select *select, struct reason *why)
+{
+    struct reason inner;
+
+    if (select_check(select, &inner) == 0)
+        return 0;
+    reason_set(why, "LOSS: %s", inner.text);
+    return -OHEM_MALFORMED;
+}
+
+static int check_loss(const struct message *m, struct reason *why)
+{
+    const struct message_loss *l = &m->loss;
+    int rc = check_beside("ids", l->ids.count, l->losses.count, why);
+
+    if (rc == 0)
+        rc = check_beside("flags", l->flags.count, l->losses.count, why);
+    if (rc == 0)
+        rc = check_flags(l->flags, why);
+    return rc == 0 ? check_select(&l->select, why) : rc;
+}
+
+/* Indices ascend and lie below K, which is the losses that could be selected and the others. */
 static int check_selection(const struct message *m, struct reason *why)
 {
     const struct message_selection *s = &m->selection;
-    uint64_t batch_size = (uint64_t)s->all.count + s->nonfinite_count;
+    uint64_t batch_size = (uint64_t)s->all.count + s->nonfinite_count + s->ignored_count;
     uint64_t low = 0;
 
     if (s->kept.count > s->all.count) {
@@ -261,7 +300,7 @@ static int check_selection(const struct message *m, struct reason *why)
     }
     if (batch_size > MESSAGE_BATCH_SIZE_MAX) {
         reason_set(why,
-                   "SELECTION: all.count and nonfinite_count are %" PRIu64
+                   "SELECTION: all.count, nonfinite_count and ignored_count are %" PRIu64
                    "; at most %u (MESSAGE_BATCH_SIZE_MAX) is allowed",
                    batch_size, MESSAGE_BATCH_SIZE_MAX);
         return -OHEM_TOO_LARGE;

@@ -16,6 +16,7 @@ enum layout_kind {
     FIELD_U64,
     FIELD_SIZE,
     FIELD_F32,
+    FIELD_F64,
     FIELD_TEXT,
     FIELD_KEY,
     FIELD_TOKEN

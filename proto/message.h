@@ -21,7 +21,7 @@
 #endif
 
 #define PROTO_MAJOR 0 /* another major is refused; 0 until the first release */
-#define PROTO_MINOR 3 /* a newer minor is accepted */
+#define PROTO_MINOR 4 /* a newer minor is accepted */
 
 /* Limits of the wire. Both sides refuse what is over them, by name. */
 #define MESSAGE_HEADER_BYTES_MAX    1024u
@@ -39,6 +39,7 @@
 #define MESSAGE_SHARE_BYTES_MAX     107u   /* the path of a Unix socket */
 #define MESSAGE_PARTS_MAX           128u   /* PARTs that one batch's records come in */
 #define MESSAGE_KEPT_MAX            65536u /* reports that a client may keep until they are durable */
+#define MESSAGE_RULE_MAX            5u     /* enum message_rule */
 
 /* X(NAME, number): the message types */
 #define MESSAGE_TYPES(X) \
@@ -80,6 +81,31 @@ enum message_records {
 };
 #define MESSAGE_RECORDS_MAX 2u
 #define MESSAGE_ALIGNMENT   64u
+
+/* By which rule a report is answered. What count and value are to each: */
+enum message_rule {
+    RULE_JOB,       /* the job's own policy. Neither means anything, as with the next */
+    RULE_ALL,       /* all losses */
+    RULE_TOP,       /* count: M; if that is 0, value: the share of the batch, above 0, at most 1 */
+    RULE_THRESHOLD, /* value: what a loss must be above; count: at most so many, 0: any number */
+    RULE_NEGPOS,    /* value: negatives per positive; count: negatives if there is no positive */
+    RULE_CDF        /* value: the power of the percentile */
+};
+#define SELECT_NEG_RATIO_MAX 1e6
+#define SELECT_CDF_POWER_MAX 64.0
+#define SELECT_THRESHOLD_MAX 1e30 /* of either sign */
+
+/* How a trainer wants a report answered, where the job lets it choose. */
+struct message_select {
+    uint32_t rule; /* enum message_rule */
+    uint32_t count;
+    double value;
+};
+
+/* What a trainer says of an instance beside its loss, a sum. */
+#define LOSS_FLAG_POSITIVE 1u /* for RULE_NEGPOS */
+#define LOSS_FLAG_IGNORED  2u /* the loss counts for the score, but is not selected */
+#define LOSS_FLAGS_ALL     3u
 
 /* What a batch is handed out under: its step in the job and a keyed hash over whom it was given to.
  */
@@ -183,6 +209,8 @@ struct message_loss {
     uint64_t seq;         /* the session's own number of this report, from 1; a repeat keeps it */
     struct vector losses; /* f32[K] */
     struct vector ids;    /* u64[K] the batch's ids: in a report that is sent again; else empty */
+    struct vector flags;  /* u8[K] LOSS_FLAG_*; empty: all 0 */
+    struct message_select select;
 };
 
 #define SELECTION_FLAG_LATE     1u /* the lease had ended; the scores took the losses all the same */
@@ -208,8 +236,9 @@ struct message_selection {
     uint64_t lsn;   /* the report's place in the order in which the job applied reports, from 1 */
     uint32_t flags; /* SELECTION_FLAG_* */
     uint32_t nonfinite_count;    /* losses that were NaN or infinite: not applied, not selected */
-    struct loss_stats all, kept; /* over the finite of the K; over the M */
+    struct loss_stats all, kept; /* over those of the K that could be selected; over the M */
     uint64_t durable_seq;        /* all of the session's reports up to this one survive a restart */
+    uint32_t ignored_count;      /* finite losses that could not be selected; not among `all` */
     struct vector indices;       /* u32[M], ascending */
     struct vector weights;       /* f32[M] */
 };
@@ -278,6 +307,11 @@ static inline float vector_f32(struct vector v, size_t i)
 
     memcpy(&x, (const char *)v.data + i * sizeof x, sizeof x);
     return x;
+}
+
+static inline uint8_t vector_u8(struct vector v, size_t i)
+{
+    return ((const uint8_t *)v.data)[i];
 }
 
 static inline uint32_t vector_u32(struct vector v, size_t i)

@@ -54,23 +54,13 @@ static size_t report_bytes(uint32_t count)
     return padded(sizeof(struct report) + (size_t)count * 8 + words_for(count) * 4);
 }
 
-int audit_init(struct audit *a, uint64_t bytes_max)
+void audit_init(struct audit *a, uint64_t bytes_max)
 {
     *a = (struct audit){.on = bytes_max > 0, .bytes_max = bytes_max};
-    if (!a->on)
-        return 0;
-    a->selected.indices = malloc(MESSAGE_BATCH_SIZE_MAX * sizeof *a->selected.indices);
-    a->selected.weights = malloc(MESSAGE_BATCH_SIZE_MAX * sizeof *a->selected.weights);
-    if (a->selected.indices != NULL && a->selected.weights != NULL)
-        return 0;
-    audit_deinit(a);
-    return -OHEM_NOMEM;
 }
 
 void audit_deinit(struct audit *a)
 {
-    free(a->selected.indices);
-    free(a->selected.weights);
     free(a->bytes);
     *a = (struct audit){0};
 }
@@ -135,8 +125,7 @@ void audit_draw(struct audit *a, const struct audit_draw *draw, const struct sam
     memcpy(at + draw->count, draw->weights, draw->count * 4);
 }
 
-void audit_report(struct audit *a, const struct audit_report *report,
-                  const struct selection_policy *policy)
+void audit_report(struct audit *a, const struct audit_report *report)
 {
     size_t bytes = report_bytes(report->count);
     struct report *r;
@@ -144,7 +133,6 @@ void audit_report(struct audit *a, const struct audit_report *report,
 
     if (!a->on)
         return;
-    selection_choose(policy, report->step, report->losses, report->count, &a->selected);
     r = append(a, bytes);
     *r = (struct report){.entry = {.version = VERSION,
                                    .kind = AUDIT_REPORT,
@@ -154,13 +142,13 @@ void audit_report(struct audit *a, const struct audit_report *report,
                                    .session = report->session,
                                    .lsn = report->lsn},
                          .late = report->late,
-                         .selected_count = a->selected.count};
+                         .selected_count = report->selected_count};
     at = (uint32_t *)(r + 1);
     memcpy(at, report->ids, report->count * 4);
     memcpy(at += report->count, report->losses, report->count * 4);
     at += report->count;
-    for (uint32_t i = 0; i < a->selected.count; i++)
-        at[a->selected.indices[i] / 32] |= UINT32_C(1) << a->selected.indices[i] % 32;
+    for (uint32_t i = 0; i < report->selected_count; i++)
+        at[report->selected[i] / 32] |= UINT32_C(1) << report->selected[i] % 32;
 }
 
 /* ---- rows --------------------------------------------------------------------------------------

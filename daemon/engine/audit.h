@@ -11,7 +11,6 @@
 
 #include "rows.h"
 #include "sampler.h"
-#include "selection.h"
 
 #define AUDIT_SEGMENT_BYTES (65536u - 64u) /* a row of entries, if not a single one is larger */
 #define AUDIT_UNSAVED_MAX   (64u << 20)    /* bytes; then nothing is drawn until a commit is done */
@@ -19,15 +18,14 @@
 
 struct audit {
     bool on;
-    uint64_t bytes_max;        /* of the log on disk */
-    unsigned char *bytes;      /* entries since the last capture */
-    size_t size, capacity;     /* of these */
-    uint64_t begin, end;       /* of the log on disk: bytes begin..end - 1 are in it */
-    struct selection selected; /* scratch */
+    uint64_t bytes_max;    /* of the log on disk */
+    unsigned char *bytes;  /* entries since the last capture */
+    size_t size, capacity; /* of these */
+    uint64_t begin, end;   /* of the log on disk: bytes begin..end - 1 are in it */
 };
 
-/** @return 0 or -OHEM_NOMEM. bytes_max 0: it is off, and all of the below do nothing */
-int audit_init(struct audit *a, uint64_t bytes_max);
+/** bytes_max 0: it is off, and all of the below do nothing. */
+void audit_init(struct audit *a, uint64_t bytes_max);
 void audit_deinit(struct audit *a);
 
 /** Room for one more entry of a batch of so many. @return 0 or -OHEM_NOMEM: what it would tell of
@@ -51,13 +49,14 @@ struct audit_report {
     uint32_t count;
     const uint32_t *ids;
     const float *losses;
+    const uint32_t *selected; /* [selected_count] places in the batch */
+    uint32_t selected_count;
 };
 
-/** Note them; audit_reserve() said yes. What a report selects is worked out here. */
+/** Note them; audit_reserve() said yes. */
 void audit_draw(struct audit *a, const struct audit_draw *draw,
                 const struct sampler_policy *policy);
-void audit_report(struct audit *a, const struct audit_report *report,
-                  const struct selection_policy *policy);
+void audit_report(struct audit *a, const struct audit_report *report);
 
 /** Bytes that audit_capture() will need at most. */
 size_t audit_capture_bytes(const struct audit *a);

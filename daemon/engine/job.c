@@ -41,9 +41,9 @@ static int init_parts(struct job *j)
     if (rc == 0 && s->durable)
         rc = journal_init(&j->journal, n);
     if (rc == 0)
-        rc = audit_init(&j->audit, s->durable && s->audit ? s->audit_bytes_max : 0);
-    if (rc == 0)
         rc = strict_init(&j->strict, s->staleness, job_batch_size(j, 0));
+    audit_init(&j->audit, s->durable && s->audit ? s->audit_bytes_max : 0);
+    j->select_rng = rng_make(s->seed, s->name, RNG_SELECT);
     if (rc == 0)
         rc = lease_init(&j->forgotten, NULL, MESSAGE_BATCH_SIZE_MAX);
     return rc;
@@ -169,11 +169,13 @@ static void keep_report(struct job *j, const struct job_batch *b, const float *l
                                   .late = b->late,
                                   .count = b->count,
                                   .ids = b->ids,
-                                  .losses = losses};
+                                  .losses = losses,
+                                  .selected = b->selected,
+                                  .selected_count = b->selected_count};
 
     if (j->settings.durable)
         journal_append(&j->journal, j->lsn, b->step, b->count, b->ids, losses);
-    audit_report(&j->audit, &report, selection_answered(&j->settings.selection));
+    audit_report(&j->audit, &report);
 }
 
 uint64_t job_apply(struct job *j, const struct job_batch *b, const float *losses)

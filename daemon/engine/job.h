@@ -123,6 +123,8 @@ struct job {
     uint64_t lsn;               /* of the last report applied */
     struct loss_stats last_all, last_kept; /* of the last report */
     struct job_shadow shadow;
+    struct recent recent; /* the last losses, in free order */
+    struct rng select_rng;
     struct job_ages sent_ages, reported_ages;
     float *losses;          /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
     struct lease forgotten; /* scratch: a batch that only its report still knows of, [..SIZE_MAX] */

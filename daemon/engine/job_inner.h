@@ -13,6 +13,8 @@ struct job_batch {
     uint32_t count, coverage_count; /* 0: what it covered is not settled by it */
     uint64_t session;               /* the number of the one that reports it */
     bool late;
+    const uint32_t *selected; /* of a report, ascending, for the audit */
+    uint32_t selected_count;
 };
 
 /** Room for what is kept of a report. @return 0 or -OHEM_NOMEM: it must not be applied */
@@ -86,6 +88,22 @@ int job_resume_growth(struct job *j, struct reason *why);
 /** No slot of a session holds the token: whose is it? @return -OHEM_FOREIGN or -OHEM_TOKEN */
 int job_explain_token(const struct job *j, struct token token, struct reason *why);
 
+/* ---- job_select.c ---- */
+
+/** May a trainer have its report answered so? One that was taken before, or may have been, is not
+ *  asked: it must not be lost for a setting that has changed. @return 0 or -OHEM_INVALID */
+int job_check_select(struct job *j, const struct message_select *select, struct reason *why);
+
+/** Choose what the report is answered; its losses are in j->losses. */
+void job_choose(struct job *j, const struct message_loss *loss, struct selection *out);
+
+/** What the policy would have kept, if it only looks on; else zeros. */
+struct job_shadow job_look_on(struct job *j, const struct message_loss *loss,
+                              struct selection *scratch);
+
+/** The report counts: so does what was seen of it, and what was selected. */
+void job_note_selected(struct job *j, const struct job_shadow *seen, const struct selection *s);
+
 /* ---- job_order.c: strict order ---- */
 
 /** Draw what may be drawn. */
@@ -99,7 +117,7 @@ void job_order_committed(struct job *j);
 
 /** The batch of a step is reported, or (losses NULL) released. */
 void job_finish_batch(struct job *j, struct strict_batch *b, struct session *s, uint64_t seq,
-                      uint64_t digest, const float *losses);
+                      uint64_t digest, const float *losses, const struct selection *selected);
 
 /** The next batch for this session, into its free slot; all but the token's tag.
  *  @return the share of hard slots that was planned for */

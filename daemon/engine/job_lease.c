@@ -195,7 +195,7 @@ static void settle_unreported(struct job *j, struct session *s, const struct lea
     }
     if (b == NULL)
         return;
-    job_finish_batch(j, b, s, 0, 0, NULL);
+    job_finish_batch(j, b, s, 0, 0, NULL, NULL);
     job_apply_ready(j);
 }
 

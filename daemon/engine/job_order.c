@@ -40,7 +40,9 @@ static void apply(struct job *j, const struct strict_batch *b)
                               .epochs = b->epochs,
                               .count = b->count,
                               .coverage_count = b->coverage_count,
-                              .session = b->reporter_number};
+                              .session = b->reporter_number,
+                              .selected = b->selected,
+                              .selected_count = b->selected_count};
 
     steps_set(&j->steps, b->step, b->reported ? b->digest : STEPS_RELEASED);
     (void)job_apply(j, &batch, b->reported ? b->losses : NULL);
@@ -96,15 +98,18 @@ void job_order_committed(struct job *j)
 }
 
 void job_finish_batch(struct job *j, struct strict_batch *b, struct session *s, uint64_t seq,
-                      uint64_t digest, const float *losses)
+                      uint64_t digest, const float *losses, const struct selection *selected)
 {
     b->reported = losses != NULL;
     b->reporter = losses != NULL ? s : NULL;
     b->reporter_number = s->number;
     b->seq = seq;
     b->digest = digest;
-    if (losses != NULL)
+    if (losses != NULL) {
         memcpy(b->losses, losses, b->count * sizeof *losses);
+        b->selected_count = selected->count;
+        memcpy(b->selected, selected->indices, selected->count * sizeof *b->selected);
+    }
     strict_set(&j->strict, b, STRICT_DONE);
 }
 

@@ -114,7 +114,9 @@ static int take_free(struct job *j, const struct session *s, struct lease *l, ui
                               .count = l->count,
                               .coverage_count = late ? 0 : l->coverage_count,
                               .session = s->number,
-                              .late = late};
+                              .late = late,
+                              .selected = l->answer.selection.indices,
+                              .selected_count = l->answer.selection.count};
 
     if (job_reserve_report(j, l->count) != 0) {
         reason_set(why, "no memory for the report of step %" PRIu64, l->token.step);
@@ -124,6 +126,7 @@ static int take_free(struct job *j, const struct session *s, struct lease *l, ui
     note_age(j, l);
     l->answer.flags = late ? SELECTION_FLAG_LATE : 0;
     l->answer.lsn = job_apply(j, &batch, j->losses);
+    recent_add(&j->recent, j->losses, l->count);
     j->metrics.reports_late += late;
     return 0;
 }
@@ -144,7 +147,7 @@ static int take_strict(struct job *j, struct session *s, struct lease *l, uint64
     l->answer.lsn = l->token.step + 1;
     if (b != NULL && b->state != STRICT_DONE) {
         note_age(j, l);
-        job_finish_batch(j, b, s, seq, digest, j->losses);
+        job_finish_batch(j, b, s, seq, digest, j->losses, &l->answer.selection);
         return 0;
     }
     l->answer.flags = SELECTION_FLAG_SUPERSEDED;
@@ -152,40 +155,22 @@ static int take_strict(struct job *j, struct session *s, struct lease *l, uint64
     return 0;
 }
 
-/* What the policy would have kept, if it only looks on. The answer is chosen after it, in the same
- * memory. */
-static void look_on(struct job *j, const struct lease *l, struct selection *scratch)
-{
-    struct job_shadow *sum = &j->shadow;
-
-    if (j->settings.selection.mode != SELECTION_SHADOW)
-        return;
-    selection_choose(&j->settings.selection, l->token.step, j->losses, l->count, scratch);
-    sum->reports++;
-    sum->instances += scratch->all.count;
-    sum->selected += scratch->count;
-    sum->loss += (double)scratch->all.mean * scratch->all.count;
-    sum->selected_loss += (double)scratch->kept.mean * scratch->count;
-}
-
 static int take(struct job *j, struct session *s, struct lease *l, const struct message_loss *loss,
                 uint64_t digest, struct reason *why)
 {
     struct lease_answer *a = &l->answer;
-    int rc = strict_is_on(&j->strict) ? take_strict(j, s, l, loss->seq, digest, why)
-                                      : take_free(j, s, l, digest, why);
+    struct job_shadow seen = job_look_on(j, loss, &a->selection);
+    int rc;
 
+    job_choose(j, loss, &a->selection);
+    rc = strict_is_on(&j->strict) ? take_strict(j, s, l, loss->seq, digest, why)
+                                  : take_free(j, s, l, digest, why);
     if (rc != 0)
         return rc;
     a->digest = digest;
     a->seq = loss->seq;
-    look_on(j, l, &a->selection);
-    selection_choose(selection_answered(&j->settings.selection), l->token.step, j->losses, l->count,
-                     &a->selection);
     s->reports++;
-    j->last_all = a->selection.all;
-    j->last_kept = a->selection.kept;
-    j->metrics.instances_selected += a->selection.count;
+    job_note_selected(j, &seen, &a->selection);
     return 0;
 }
 
@@ -215,7 +200,9 @@ static int report_known(struct job *j, struct session *s, struct lease *l,
         out->flags = l->answer.flags | SELECTION_FLAG_REPEATED;
         return 0;
     }
-    rc = take(j, s, l, loss, digest, why);
+    rc = job_check_select(j, &loss->select, why);
+    if (rc == 0)
+        rc = take(j, s, l, loss, digest, why);
     if (rc != 0)
         return rc;
     job_no_longer_unsent(l);
@@ -240,8 +227,7 @@ static int repeat(struct job *j, struct session *s, const struct message_loss *l
     a->seq = loss->seq;
     a->lsn = claim != NULL ? claim->lsn : 0;
     if (claim != NULL) {
-        selection_choose(selection_answered(&j->settings.selection), loss->token.step, j->losses,
-                         (uint32_t)loss->losses.count, &a->selection);
+        job_choose(j, loss, &a->selection);
     } else {
         a->selection =
             (struct selection){.indices = a->selection.indices, .weights = a->selection.weights};
@@ -358,8 +344,7 @@ static int answer_early(struct job *j, struct session *s, const struct message_l
     l->token = loss->token;
     l->answer.seq = loss->seq;
     l->answer.lsn = loss->token.step + 1;
-    selection_choose(selection_answered(&j->settings.selection), loss->token.step, j->losses,
-                     (uint32_t)loss->losses.count, &l->answer.selection);
+    job_choose(j, loss, &l->answer.selection);
     j->metrics.reports_early++;
     *out = (struct job_outcome){l, SELECTION_FLAG_EARLY};
     return 0;

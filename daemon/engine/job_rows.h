@@ -11,7 +11,7 @@
 
 #define POOL_BLOCK 1024 /* slots in one row of ROWS_POOL */
 
-#define JOB_VERSION  1
+#define JOB_VERSION  2
 #define POOL_VERSION 1
 
 struct job_row {

@@ -36,6 +36,21 @@ uint64_t job_memory(const struct job *j, uint64_t memory)
     return j->saved.life == 0 ? memory : hash(j, given, sizeof given);
 }
 
+/* What is said beside the losses; a report that says nothing there has the digest of old. */
+static uint64_t with_wishes(const struct job *j, const struct message_loss *loss, uint64_t digest)
+{
+    const struct {
+        uint64_t digest, flags;
+        struct message_select select; /* without padding */
+    } said = {.digest = digest,
+              .flags = loss->flags.count > 0 ? hash(j, loss->flags.data, loss->flags.count) : 0,
+              .select = loss->select};
+
+    if (loss->flags.count == 0 && loss->select.rule == RULE_JOB)
+        return digest;
+    return hash(j, &said, sizeof said);
+}
+
 uint64_t job_report_digest(const struct job *j, const struct message_loss *loss,
                            const float *losses)
 {
@@ -47,5 +62,5 @@ uint64_t job_report_digest(const struct job *j, const struct message_loss *loss,
               .tag = loss->token.tag,
               .key = loss->key};
 
-    return steps_digest(hash(j, &said, sizeof said));
+    return steps_digest(with_wishes(j, loss, hash(j, &said, sizeof said)));
 }

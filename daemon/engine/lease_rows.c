@@ -23,7 +23,7 @@ struct lease_row {
     uint64_t epoch, lsn;
     uint32_t count, coverage_count;
     uint64_t digest, seq, answer_lsn; /* the answer, of a settled one */
-    uint32_t flags, selected, nonfinite_count, reserved;
+    uint32_t flags, selected, nonfinite_count, ignored_count;
     struct loss_stats all, kept;
     /* then u32 ids[count], u32 epochs[coverage_count], f32 probabilities[count], f32
      * weights[count], u32 indices[selected], f32 selection weights[selected] */
@@ -106,6 +106,7 @@ static void write_lease(struct lease_row *row, const struct lease *l)
     row->flags = a->flags;
     row->selected = selected;
     row->nonfinite_count = s->nonfinite_count;
+    row->ignored_count = s->ignored_count;
     row->all = s->all;
     row->kept = s->kept;
     at = copy_to(at, s->indices, selected);
@@ -147,6 +148,7 @@ static void read_answer(struct lease_answer *a, const struct lease_row *row,
     a->flags = row->flags;
     a->selection.count = row->selected;
     a->selection.nonfinite_count = row->nonfinite_count;
+    a->selection.ignored_count = row->ignored_count;
     a->selection.all = row->all;
     a->selection.kept = row->kept;
     at = copy_from(a->selection.indices, at, row->selected);

@@ -25,6 +25,8 @@
     X(reports_refused_count, "reports whose number of losses was not the batch's") \
     X(reports_refused_conflict, "reports repeated with other losses") \
     X(reports_refused_expired, "reports that came after the batch was closed") \
+    X(reports_refused_select, \
+      "reports that wanted an answer by a rule that the job does not allow") \
     X(releases_refused, "batches given back under a token that is not held") \
     X(reports_recovered, "reports of batches that only the report itself still knew") \
     X(reports_superseded, "reports of a step that another trainer had reported (strict order)") \
@@ -33,6 +35,7 @@
     X(losses_nonfinite, "losses that were NaN or infinite, never applied") \
     X(losses_negative, "losses below zero, counted as 0 for the draw") \
     X(instances_selected, "instances chosen to be back-propagated") \
+    X(instances_ignored, "instances that could not be chosen: their trainer had flagged them") \
     X(leases_expired, "batches whose lease ended without a report") \
     X(leases_released, "batches released without a report by a live trainer") \
     X(leases_abandoned, "batches held by a session when it said goodbye") \

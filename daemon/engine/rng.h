@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-enum rng_purpose { RNG_DRAW = 1, RNG_PERMUTATION = 2 };
+enum rng_purpose { RNG_DRAW = 1, RNG_PERMUTATION = 2, RNG_SELECT = 3 };
 
 struct rng {
     uint64_t key;

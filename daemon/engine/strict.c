@@ -26,8 +26,9 @@ static bool init_batch(struct strict_batch *b, uint32_t k)
     b->probabilities = malloc(k * sizeof *b->probabilities);
     b->weights = malloc(k * sizeof *b->weights);
     b->losses = malloc(k * sizeof *b->losses);
+    b->selected = malloc(k * sizeof *b->selected);
     return b->ids != NULL && b->epochs != NULL && b->probabilities != NULL && b->weights != NULL &&
-           b->losses != NULL;
+           b->losses != NULL && b->selected != NULL;
 }
 
 int strict_init(struct strict *s, uint32_t staleness, uint32_t batch_size)
@@ -56,6 +57,7 @@ void strict_deinit(struct strict *s)
         free(b->probabilities);
         free(b->weights);
         free(b->losses);
+        free(b->selected);
     }
     free(s->window);
     *s = (struct strict){0};

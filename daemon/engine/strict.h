@@ -29,10 +29,12 @@ struct strict_batch {
     uint32_t *ids, *epochs;         /* [K], as in a lease */
     float *probabilities, *weights; /* [K] */
     float *losses;                  /* [K] when done and reported */
-    bool reported;                  /* done by a report, not by a release */
-    uint64_t digest, seq;           /* of the report */
-    struct session *reporter;       /* NULL: it has left */
-    uint64_t reporter_number;       /* of that session, also when it has left */
+    uint32_t *selected;             /* [K] likewise: what was selected, for the audit */
+    uint32_t selected_count;
+    bool reported;            /* done by a report, not by a release */
+    uint64_t digest, seq;     /* of the report */
+    struct session *reporter; /* NULL: it has left */
+    uint64_t reporter_number; /* of that session, also when it has left */
     bool saved;
 };
 

@@ -188,7 +188,8 @@ static void choose(struct state *s, const float *losses, uint32_t k)
 {
     static const struct selection_policy policy = SELECTION_POLICY_DEFAULT;
 
-    selection_choose(&policy, 0, losses, k, &s->selection);
+    selection_choose(&policy, &(struct selection_input){.losses = losses, .count = k},
+                     &s->selection);
     measure_keep(s->selection.count);
 }
 

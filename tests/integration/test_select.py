@@ -3,9 +3,13 @@ import os
 import signal
 import subprocess
 
+import numpy as np
+
 from harness import DEADLINE_SECONDS, case, main, wait_for
 from ohemd import Daemon, make_dataset, program
-from second_client import Client
+from second_client import Client, Refusal
+from second_wire import (BY_ALL, BY_CDF, BY_JOB, BY_NEGPOS, BY_THRESHOLD, BY_TOP, IGNORED, POSITIVE,
+                         REPEATED)
 
 N, K = 40, 10
 
@@ -20,12 +24,18 @@ def serve(policy):
     return Daemon(config=configure(policy))
 
 
+def answer(client, losses, **wishes):
+    """Report them. @return the SELECTION"""
+    batch = client.take()
+    selection = client.report(batch, losses, **wishes)
+    client.release(batch)
+    return selection
+
+
 def select(client, losses):
     """Report them. @return the batch's step and the SELECTION's indices"""
-    batch = client.take()
-    selection = client.report(batch, losses)
-    client.release(batch)
-    return batch.step, list(selection["indices"])
+    selection = answer(client, losses)
+    return int.from_bytes(selection["token"][:8], "little"), list(selection["indices"])
 
 
 def ohemctl_jobs(daemon):
@@ -83,6 +93,113 @@ def switched_off_all_are_selected():
             assert select(client, list(range(K)))[1] == list(range(K))
         assert daemon.get("/v1/jobs/default")["selection_shadow"] is None
         assert "at least 1, but all are selected: off\n" in ohemctl_jobs(daemon)
+
+
+@case
+def positives_and_three_times_as_many_negatives_are_selected():
+    with serve("select = negpos\n") as daemon:
+        with Client(daemon.listen, credit=1) as client:
+            got = answer(client, [1, 2, 3, 4, 5, 6, 7, 8, 0, float("nan")],
+                         flags=[0, 0, 0, 0, IGNORED, 0, 0, 0, POSITIVE, 0])
+            assert list(got["indices"]) == [5, 6, 7, 8]
+            assert list(got["weights"]) == [1] * 4
+            assert (got["all.count"], got["ignored_count"], got["nonfinite_count"]) == (8, 1, 1)
+            assert (got["kept.min"], got["kept.max"], got["kept.mean"]) == (0, 8, 21 / 4)
+            assert select(client, list(range(K)))[1] == [K - 1]  # no positive: neg_min
+        job = daemon.get("/v1/jobs/default")
+        assert job["settings"]["selection"]["rule"] == "negpos"
+        assert job["counters"]["instances_ignored"] == 1
+        assert job["counters"]["losses_applied"] == 2 * K - 1  # an ignored loss reaches its score
+        assert "negpos, 3 negatives per positive, 1 without, at least 1\n" in ohemctl_jobs(daemon)
+
+
+@case
+def by_cdf_weights_are_the_reciprocals_of_the_probabilities():
+    with serve("select = cdf\ncdf_power = 2\ncdf_floor = 0.25\n") as daemon:
+        with Client(daemon.listen, credit=1) as client:
+            first = answer(client, list(range(K)))  # nothing to compare with: all are kept
+            assert list(first["indices"]) == list(range(K)) and list(first["weights"]) == [1] * K
+            seen, counts, steps = list(range(K)), np.zeros(K), 400
+            losses = np.arange(K) / 2.0  # each in the window, too
+            for _ in range(steps):
+                recent = np.array(seen[-1024:])
+                share = [np.mean((recent < x) + 0.5 * (recent == x)) for x in losses]
+                p = np.maximum(np.array(share) ** 2, 0.25)
+                p[-1] += np.prod(1 - p)
+                got = answer(client, losses)
+                assert np.allclose(got["weights"], 1 / p[got["indices"]], rtol=1e-6)
+                counts[got["indices"]] += 1 / p[got["indices"]]
+                seen += list(losses)
+            # each instance's weights add up to the number of reports: within 5 deviations
+            assert np.all(np.abs(counts / steps - 1) < 5 * np.sqrt((1 / 0.25 - 1) / steps)), counts
+        assert "cdf, power 2, floor 0.25\n" in ohemctl_jobs(daemon)
+
+
+@case
+def a_trainer_chooses_the_rule_of_a_report():
+    losses = [float(x) for x in range(K)]
+    with serve("select = top\nkeep = 0.2\n") as daemon:
+        with Client(daemon.listen, credit=1) as client:
+            for rule, kept in (((BY_JOB, 0, 0.0), [8, 9]), ((BY_ALL, 0, 0.0), list(range(K))),
+                               ((BY_TOP, 3, 0.0), [7, 8, 9]), ((BY_TOP, 0, 0.1), [9]),
+                               ((BY_THRESHOLD, 0, 4.5), [5, 6, 7, 8, 9]),
+                               ((BY_THRESHOLD, 2, 4.5), [8, 9]),
+                               ((BY_NEGPOS, 4, 1.0), [6, 7, 8, 9]),
+                               ((BY_CDF, 0, 0.0), list(range(K)))):
+                assert list(answer(client, losses, select=rule)["indices"]) == kept, rule
+            assert list(answer(client, losses, flags=[POSITIVE] + [0] * 9,
+                               select=(BY_NEGPOS, 0, 2.0))["indices"]) == [0, 8, 9]
+
+
+@case
+def a_job_may_keep_its_rule_and_loses_no_report_for_it():
+    losses = [float(x) for x in range(K)]
+    with serve("keep = 0.2\nselect_by_report = no\n") as daemon:
+        with Client(daemon.listen, credit=1) as client:
+            batch = client.take()
+            try:
+                client.report(batch, losses, select=(BY_ALL, 0, 0.0))
+                raise AssertionError("another rule was taken")
+            except Refusal as refusal:
+                assert refusal.code == "INVALID", refusal
+                assert "select.rule is 1; 0 is allowed: job 'default'" in str(refusal)
+            assert daemon.get("/v1/jobs/default")["counters"]["losses_applied"] == 0
+            assert list(client.report(batch, losses)["indices"]) == [8, 9]
+        counters = daemon.get("/v1/jobs/default")["counters"]
+        assert counters["reports_refused_select"] == 1 and counters["losses_applied"] == K
+
+
+@case
+def in_strict_order_cdf_is_refused():
+    with serve("order = strict\n") as daemon:
+        with Client(daemon.listen, credit=1) as client:
+            batch = client.take()
+            try:
+                client.report(batch, [0] * K, select=(BY_CDF, 0, 3.0))
+                raise AssertionError("cdf was taken")
+            except Refusal as refusal:
+                assert refusal.code == "INVALID" and "order = strict" in str(refusal), refusal
+            assert len(client.report(batch, [0] * K, select=(BY_TOP, 3, 0.0))["indices"]) == 3
+
+
+@case
+def a_repeat_with_other_flags_or_another_rule_is_a_conflict():
+    losses = [float(x) for x in range(K)]
+    with serve("") as daemon:
+        with Client(daemon.listen, credit=1) as client:
+            batch = client.take()
+            flags, rule = [POSITIVE] + [0] * 9, (BY_NEGPOS, 0, 2.0)
+            first = client.report(batch, losses, flags=flags, select=rule)
+            again = client.report(batch, losses, flags=flags, select=rule)
+            assert again["flags"] == REPEATED and list(again["indices"]) == list(first["indices"])
+            for other in ({}, {"flags": flags}, {"select": rule}, {"flags": [0] * K, "select": rule},
+                          {"flags": flags, "select": (BY_NEGPOS, 1, 2.0)},
+                          {"flags": flags, "select": (BY_NEGPOS, 0, 2.5)}):
+                try:
+                    client.report(batch, losses, **other)
+                    raise AssertionError(f"{other} was taken")
+                except Refusal as refusal:
+                    assert refusal.code == "CONFLICT", refusal
 
 
 @case

@@ -11,15 +11,37 @@ import numpy as np
 
 from harness import case, main
 
-CASES = 30_000  # 12,000 and more of each rule but `all`
+CASES = 42_000  # 10,000 and more of each rule but `all`
 SEED = 20160412
+POSITIVE, IGNORED = 1, 2
+PHILOX_MULTIPLIERS, PHILOX_WEYL = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
 
 
-def how_many(losses, policy):
-    """M, before min and the finite losses bound it."""
-    k = len(losses)
+def philox(counters, key):
+    """Philox4x32-10 (Salmon et al., SC 2011) of each row of four counters."""
+    c = counters.astype(np.uint64)
+    low = np.uint64(0xFFFFFFFF)
+    for step in range(10):
+        k = [np.uint64((int(word) + step * weyl) & 0xFFFFFFFF)
+             for word, weyl in zip(key, PHILOX_WEYL)]
+        p0, p1 = (c[:, at] * np.uint64(m) for at, m in zip((0, 2), PHILOX_MULTIPLIERS))
+        c = np.stack([(p1 >> np.uint64(32)) ^ c[:, 1] ^ k[0], p1 & low,
+                      (p0 >> np.uint64(32)) ^ c[:, 3] ^ k[1], p0 & low], axis=1)
+    return c
+
+
+def chances(k, policy):
+    """A number in [0, 1) for each position: 53 bits of the first two words at (step, position)."""
+    counters = np.zeros((k, 4), np.uint64)
+    counters[:, 0], counters[:, 2] = policy["step"], np.arange(k)
+    words = philox(counters, (policy["key"] & 0xFFFFFFFF, policy["key"] >> 32))
+    return (((words[:, 1] << np.uint64(32)) | words[:, 0]) >> np.uint64(11)) * 2.0**-53
+
+
+def how_many(losses, k, policy):
+    """M, before min and those that may be selected bound it."""
     if policy["rule"] == "threshold":
-        above = int(np.sum(losses[np.isfinite(losses)].astype(np.float64) > policy["above"]))
+        above = int(np.sum(losses.astype(np.float64) > policy["above"]))
         return min(above, policy["max"]) if policy["max"] else above
     anneals = policy["from"] > 0 and policy["step"] < policy["steps"]
     if policy["count"] and not anneals:
@@ -30,14 +52,50 @@ def how_many(losses, policy):
     return min(k, int(np.floor(np.float64(share) * np.float64(k))))
 
 
-def reference(losses, policy):
-    """The kept indices: a stable sort, hardest first."""
-    finite = np.flatnonzero(np.isfinite(losses))
+def hardest(losses, candidates, m):
+    """The m largest of the candidates, ties by position: a stable sort, hardest first."""
+    order = np.argsort(-losses[candidates].astype(np.float64), kind="stable")
+    return candidates[order[:m]]
+
+
+def negatives_and_positives(losses, flags, free, policy):
+    is_positive = (flags[free] & POSITIVE) != 0
+    positives, negatives = free[is_positive], free[~is_positive]
+    m = int(np.floor(policy["negatives"] * len(positives))) if len(positives) else policy["without"]
+    m = max(m, max(policy["min"], 1) - len(positives))
+    return np.concatenate([positives, hardest(losses, negatives, m)])
+
+
+def by_chance(losses, free, policy):
+    """@return the kept, and the weight of each"""
+    recent = np.array(policy["recent"][-1024:], np.float32)
+    recent = recent[np.isfinite(recent)]
+    if not len(free):
+        return free, []
+    mine = losses[free][:, None]
+    share = (np.mean((recent < mine) + 0.5 * (recent == mine), axis=1) if len(recent)
+             else np.ones(len(free)))
+    p = np.maximum(share**policy["power"], policy["floor"])
+    inclusion = p.copy()
+    last = hardest(losses, np.arange(len(losses))[free], 1)[0]
+    inclusion[free == last] += np.prod(1 - p)
+    kept = chances(len(losses), policy)[free] < p
+    if not kept.any():
+        kept = free == last
+    return free[kept], 1 / inclusion[kept]
+
+
+def reference(losses, flags, policy):
+    """The kept indices, ascending, and their weights (none: all 1)."""
+    free = np.flatnonzero(np.isfinite(losses) & ((flags & IGNORED) == 0))
     if policy["rule"] == "all":
-        return finite
-    m = min(max(how_many(losses, policy), policy["min"], 1), len(finite))
-    order = np.argsort(-losses[finite].astype(np.float64), kind="stable")
-    return np.sort(finite[order[:m]])
+        return free, []
+    if policy["rule"] == "cdf":
+        return by_chance(losses, free, policy)
+    if policy["rule"] == "negpos":
+        return np.sort(negatives_and_positives(losses, flags, free, policy)), []
+    m = max(how_many(losses[free], len(losses), policy), policy["min"], 1)
+    return np.sort(hardest(losses, free, m)), []
 
 
 def batch_size(random):
@@ -67,14 +125,29 @@ def draw_losses(random, k):
     return losses
 
 
+def draw_flags(random, k):
+    """None, some, all positive; none, some, all ignored."""
+    if random.random() < 0.3:
+        return np.zeros(k, np.uint8)
+    positive, ignored = random.choice([0.0, 0.1, 0.5, 1.0]), random.choice([0.0, 0.0, 0.2, 1.0])
+    return (POSITIVE * (random.random(k) < positive) +
+            IGNORED * (random.random(k) < ignored)).astype(np.uint8)
+
+
 def draw_policy(random, losses):
-    """Every setting of every rule; a threshold is often one of the losses."""
+    """Every setting of every rule; a threshold, and a recent loss, is often one of the losses."""
     k = len(losses)
     finite = losses[np.isfinite(losses)]
     above = random.choice(finite) if len(finite) and random.random() < 0.8 else random.normal()
+    rule = str(random.choice(["all", "top", "threshold", "negpos", "cdf"],
+                             p=[0.04, 0.24, 0.24, 0.24, 0.24]))
     steps = int(random.integers(1, 1000)) if random.random() < 0.3 else 0
+    recent = []
+    if rule == "cdf":
+        recent = list(random.choice(losses, random.integers(0, 100))) + list(
+            random.normal(size=random.choice([0, 20, 1100], p=[0.5, 0.48, 0.02])).astype(np.float32))
     return {
-        "rule": str(random.choice(["all", "top", "threshold"], p=[0.1, 0.5, 0.4])),
+        "rule": rule,
         "count": int(random.integers(1, 2 * k + 1)) if random.random() < 0.5 else 0,
         "ratio": float(random.choice([random.integers(1, 101) / 100, 1 - random.random()])),
         "from": 1 - random.random() if steps else 0.0,
@@ -83,16 +156,31 @@ def draw_policy(random, losses):
         "above": float(above),
         "max": int(random.integers(1, k + 2)) if random.random() < 0.5 else 0,
         "min": int(random.choice([0, 1, random.integers(0, k + 2)])),
+        "negatives": float(random.choice([3.0, 1.0, random.exponential(2.0) + 1e-3, 1e6])),
+        "without": int(random.choice([0, 1, random.integers(0, k + 2)])),
+        "power": float(random.choice([0.0, 1.0, 3.0, random.exponential(5.0)])),
+        "floor": float(random.choice([0.05, 1.0, 1e-6])),
+        "key": int(random.integers(0, 2**63)),
+        "recent": recent,
     }
+
+
+def words_of(policy):
+    for name, value in policy.items():
+        for x in value if name == "recent" else [] if name == "rule" else [value]:
+            yield f"{name}={x if isinstance(x, int) else float(x).hex()}"
 
 
 def draw_case(random):
     losses = draw_losses(random, batch_size(random))
+    flags = draw_flags(random, len(losses))
     policy = draw_policy(random, losses)
-    words = " ".join(f"{name}={x.hex() if isinstance(x, float) else x}"
-                     for name, x in policy.items() if name != "rule")
-    return (f"{policy['rule']} {words} | {' '.join(float(x).hex() for x in losses)} | "
-            f"{' '.join(map(str, reference(losses, policy)))}\n")
+    kept, weights = reference(losses, flags, policy)
+    marks = [("", "#", "!", "#!")[flag] for flag in flags.tolist()]
+    line = (f"{policy['rule']} {' '.join(words_of(policy))} | "
+            f"{' '.join(x.hex() + mark for x, mark in zip(losses.tolist(), marks))} | "
+            f"{' '.join(map(str, kept))}")
+    return line + (f" | {' '.join(float(w).hex() for w in weights)}\n" if len(weights) else "\n")
 
 
 @case

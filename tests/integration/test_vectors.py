@@ -47,7 +47,7 @@ def stated(lines):
         elif field.name == "token":
             fields[field.name] = token(value.split())
         else:
-            fields[field.name] = {"integer": int, "float": float, "text": str}[field.kind](value)
+            fields[field.name] = {"integer": int, "float": float, "double": float, "text": str}[field.kind](value)
     for vector in message.vectors:
         words = texts.pop(vector.name).split()
         if vector.name == "payload":

@@ -87,6 +87,7 @@ class Batch:
         self.origin = None  # the daemon and session that it was handed out by and to
         self.records = None  # set when it is handed to the trainer
         self.seq, self.losses, self.selection, self.is_released = 0, None, None, False
+        self.flags, self.select = (), None
         self.block, self.parts, self.missing = fields["payload"], 0, set()
         if fields["parts"]:
             self.block = bytearray(fields["bytes"])
@@ -349,13 +350,14 @@ class Client:
         batch.records = batch.read()
         return batch
 
-    def report(self, batch, losses):
+    def report(self, batch, losses, flags=(), select=(wire.BY_JOB, 0, 0.0)):
         """@return the SELECTION"""
-        self.begin_report(batch, losses)
+        self.begin_report(batch, losses, flags, select)
         return self.finish_report(batch)
 
-    def begin_report(self, batch, losses):
+    def begin_report(self, batch, losses, flags=(), select=(wire.BY_JOB, 0, 0.0)):
         self.seq += 1
+        batch.flags, batch.select = flags, select
         batch.seq, batch.losses, batch.selection = self.seq, losses, None
         self.kept.pop(batch.token, None)
         self.kept[batch.token] = batch
@@ -368,7 +370,10 @@ class Client:
         ids = batch.ids if batch.origin != self._origin() else []
         self.wire.send("LOSS", key=self.key, token=batch.token, seq=batch.seq,
                        count=len(batch.losses), losses=batch.losses, ids=ids,
-                       **{"ids.count": len(ids)})
+                       flags=batch.flags,
+                       **{"ids.count": len(ids), "flags.count": len(batch.flags),
+                          "select.rule": batch.select[0], "select.count": batch.select[1],
+                          "select.value": batch.select[2]})
 
     def finish_report(self, batch):
         if batch.selection is None:

@@ -32,8 +32,13 @@ MESSAGE_KEPT_MAX = 65536
 MESSAGE_WAY_MAX = 2
 MESSAGE_WAYS_MAX = 7
 MESSAGE_RECORDS_MAX = 2
+MESSAGE_RULE_MAX = 5
+LOSS_FLAGS_ALL = 3
+SELECT_NEG_RATIO_MAX = 1e6
+SELECT_CDF_POWER_MAX = 64.0
+SELECT_THRESHOLD_MAX = 1e30
 
-MAJOR, MINOR = 0, 3
+MAJOR, MINOR = 0, 4
 KEY_BYTES = 16
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -45,6 +50,8 @@ ERRORS = {
 }
 LATE, REPEATED, FORGOTTEN, SUPERSEDED, EARLY = 1, 2, 4, 8, 16  # SELECTION's flags
 TOKENS_MAX = {"held": MESSAGE_CREDIT_MAX, "kept": MESSAGE_KEPT_MAX}  # of HELLO's vectors
+POSITIVE, IGNORED = 1, 2  # LOSS's flags
+BY_JOB, BY_ALL, BY_TOP, BY_THRESHOLD, BY_NEGPOS, BY_CDF = range(6)  # LOSS's select.rule
 SCATTERED, PACKED, ALIGNED64 = 0, 1, 2  # layouts
 ALIGNMENT = 64
 INLINE, SHM, MAP = 0, 1, 2  # ways, and as a set: a sum of 1 << way
@@ -81,6 +88,10 @@ def u64(name, least=0, named=None):
 
 def f32(name):
     return Field(name, "float", None, None, None)
+
+
+def f64(name):
+    return Field(name, "double", None, None, None)
 
 
 def text(name, limit):
@@ -123,14 +134,19 @@ MESSAGES = [
              Vector("sizes", "<u4", "count"), Vector("payload", None, None)]),
     Message(5, "LOSS",
             [KEY, TOKEN, u64("seq", least=1), COUNT,
-             u32("ids.count", named=MESSAGE_BATCH_SIZE_MAX)],
-            [Vector("losses", "<f4", "count"), Vector("ids", "<u8", "ids.count")]),
+             u32("ids.count", named=MESSAGE_BATCH_SIZE_MAX),
+             u32("flags.count", named=MESSAGE_BATCH_SIZE_MAX),
+             u32("select.rule", named=MESSAGE_RULE_MAX),
+             u32("select.count", named=MESSAGE_BATCH_SIZE_MAX), f64("select.value")],
+            [Vector("losses", "<f4", "count"), Vector("ids", "<u8", "ids.count"),
+             Vector("flags", "u1", "flags.count")]),
     Message(6, "SELECTION",
             [TOKEN, u64("seq"), u64("lsn"), u32("flags"),
              u32("nonfinite_count", named=MESSAGE_BATCH_SIZE_MAX),
              u32("all.count", named=MESSAGE_BATCH_SIZE_MAX), f32("all.mean"), f32("all.min"),
              f32("all.max"), u32("kept.count", named=MESSAGE_BATCH_SIZE_MAX), f32("kept.mean"),
-             f32("kept.min"), f32("kept.max"), u64("durable_seq")],
+             f32("kept.min"), f32("kept.max"), u64("durable_seq"),
+             u32("ignored_count", named=MESSAGE_BATCH_SIZE_MAX)],
             [Vector("indices", "<u4", "kept.count"), Vector("weights", "<f4", "kept.count")]),
     Message(7, "PING", [KEY, u64("nonce")], []),
     Message(8, "PONG", [u64("nonce"), u64("boot"), u64("durable_seq")], []),
@@ -143,6 +159,8 @@ MESSAGES = [
     Message(13, "SYNC", [KEY, u64("seq")], []),
     Message(14, "DURABLE", [u64("seq")], []),
 ]
+# A LOSS that says no more than its losses.
+PLAIN = {"flags": [], "flags.count": 0, "select.rule": BY_JOB, "select.count": 0, "select.value": 0.0}
 BY_NAME = {message.name: message for message in MESSAGES}
 BY_NUMBER = {message.number: message for message in MESSAGES}
 
@@ -155,10 +173,22 @@ def header(*elements):
     return msgpack.packb(list(elements), use_bin_type=True, use_single_float=True)
 
 
+def _header_of(message, fields):
+    """As header(), but float64 where the table says so."""
+    packer = msgpack.Packer(use_bin_type=True, use_single_float=True)
+    elements = [packer.pack_array_header(1 + len(message.fields)), packer.pack(message.number)]
+    for field in message.fields:
+        value = fields[field.name]
+        is_double = field.kind == "double" and type(value) is float
+        elements.append(b"\xcb" + struct.pack(">d", value) if is_double else packer.pack(value))
+    return b"".join(elements)
+
+
 def encode(name, **fields):
     """A message's frames. Checks nothing: tests also send what is wrong."""
     message = BY_NAME[name]
-    frames = [header(message.number, *[fields[field.name] for field in message.fields])]
+    fields = {**(PLAIN if name == "LOSS" else {}), **fields}
+    frames = [_header_of(message, fields)]
     for vector in message.vectors:
         value = fields[vector.name]
         if vector.dtype == "V16":
@@ -234,7 +264,8 @@ def _fields(message, values):
 
 
 def _read(message, field, value):
-    wanted = {"integer": int, "float": float, "text": str, "bin16": bytes}[field.kind]
+    wanted = {"integer": int, "float": float, "double": float, "text": str,
+              "bin16": bytes}[field.kind]
     if type(value) is not wanted:  # not isinstance: a boolean is no integer
         raise Refused("MALFORMED", message.name, f"{field.name} is {value!r}")
     if field.kind == "text":
@@ -279,7 +310,7 @@ def _check_fields(message, fields):
     if message.name == "SELECTION":
         if fields["kept.count"] > fields["all.count"]:
             raise Refused("MALFORMED", "SELECTION", "more kept than there are")
-        if fields["all.count"] + fields["nonfinite_count"] > MESSAGE_BATCH_SIZE_MAX:
+        if batch_size(fields) > MESSAGE_BATCH_SIZE_MAX:
             raise Refused("TOO_LARGE", "SELECTION", "more losses than any batch has")
 
 
@@ -343,18 +374,40 @@ def _check_batch(fields):
         before = end
 
 
+def batch_size(fields):
+    """K, as a SELECTION says it."""
+    return fields["all.count"] + fields["nonfinite_count"] + fields["ignored_count"]
+
+
 def _check_selection(fields):
     indices = [int(index) for index in fields["indices"]]
     if any(after <= before for before, after in zip(indices, indices[1:])):
         raise Refused("MALFORMED", "SELECTION", "indices do not rise")
-    if indices and indices[-1] >= fields["all.count"] + fields["nonfinite_count"]:
+    if indices and indices[-1] >= batch_size(fields):
         raise Refused("MALFORMED", "SELECTION", "an index beyond the batch")
 
 
 def _check_loss(fields):
-    if fields["ids.count"] not in (0, fields["count"]):
-        raise Refused("MALFORMED", "LOSS",
-                      f"{fields['ids.count']} ids for {fields['count']} losses")
+    for beside in ("ids", "flags"):
+        if fields[f"{beside}.count"] not in (0, fields["count"]):
+            raise Refused("MALFORMED", "LOSS",
+                          f"{fields[f'{beside}.count']} {beside} for {fields['count']} losses")
+    if any(flags > LOSS_FLAGS_ALL for flags in fields["flags"]):
+        raise Refused("MALFORMED", "LOSS", "a flag that does not exist")
+    _check_select(fields["select.rule"], fields["select.count"], fields["select.value"])
+
+
+def _check_select(rule, count, value):
+    if count > 0 and rule not in (BY_TOP, BY_THRESHOLD, BY_NEGPOS):
+        raise Refused("MALFORMED", "LOSS", f"a count for rule {rule}")
+    fits = {BY_JOB: value == 0,
+            BY_ALL: value == 0,
+            BY_TOP: value == 0 if count > 0 else 0 < value <= 1,
+            BY_THRESHOLD: abs(value) <= SELECT_THRESHOLD_MAX,
+            BY_NEGPOS: 0 < value <= SELECT_NEG_RATIO_MAX,
+            BY_CDF: 0 <= value <= SELECT_CDF_POWER_MAX}
+    if not fits[rule]:
+        raise Refused("MALFORMED", "LOSS", f"rule {rule} with {value}")
 
 
 CHECKS = {"BATCH": _check_batch, "LOSS": _check_loss, "SELECTION": _check_selection}

@@ -165,6 +165,14 @@ static void put_u32s(FILE *f, const char *name, struct vector v)
     (void)fprintf(f, "\n");
 }
 
+static void put_u8s(FILE *f, const char *name, struct vector v)
+{
+    (void)fprintf(f, "%s", name);
+    for (size_t i = 0; i < v.count; i++)
+        (void)fprintf(f, " %d", vector_u8(v, i));
+    (void)fprintf(f, "\n");
+}
+
 static void put_bytes(FILE *f, const char *name, struct vector v)
 {
     const unsigned char *bytes = v.data;
@@ -243,10 +251,13 @@ static void put_loss(FILE *f, const struct message_loss *m)
 {
     put_key(f, &m->key);
     put_token(f, m->token);
-    (void)fprintf(f, "seq %" PRIu64 "\ncount %zu\nids.count %zu\n", m->seq, m->losses.count,
-                  m->ids.count);
+    (void)fprintf(f, "seq %" PRIu64 "\ncount %zu\nids.count %zu\nflags.count %zu\n", m->seq,
+                  m->losses.count, m->ids.count, m->flags.count);
+    (void)fprintf(f, "select.rule %" PRIu32 "\nselect.count %" PRIu32 "\nselect.value %.9g\n",
+                  m->select.rule, m->select.count, m->select.value);
     put_f32s(f, "losses", m->losses);
     put_u64s(f, "ids", m->ids);
+    put_u8s(f, "flags", m->flags);
 }
 
 static void put_selection(FILE *f, const struct message_selection *m)
@@ -257,7 +268,8 @@ static void put_selection(FILE *f, const struct message_selection *m)
         m->seq, m->lsn, m->flags, m->nonfinite_count);
     put_stats(f, "all", &m->all);
     put_stats(f, "kept", &m->kept);
-    (void)fprintf(f, "durable_seq %" PRIu64 "\n", m->durable_seq);
+    (void)fprintf(f, "durable_seq %" PRIu64 "\nignored_count %" PRIu32 "\n", m->durable_seq,
+                  m->ignored_count);
     put_u32s(f, "indices", m->indices);
     put_f32s(f, "weights", m->weights);
 }

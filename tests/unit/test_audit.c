@@ -15,11 +15,11 @@
 #define LOTS (UINT64_C(1) << 40)
 
 static const struct sampler_policy policy = {.weight = SAMPLER_RANK, .alpha = 0.7};
-static const struct selection_policy top_two = {.rule = SELECTION_TOP, .keep_count = 2};
 
 static const uint32_t ids[5] = {7, 3, 9, 3, 1};
 static const float p[5] = {0.1f, 0.2f, 0.3f, 0.4f, 0.5f}, w[5] = {1, 2, 3, 4, 5};
 static const float losses[5] = {2, NAN, 3, 5, 3};
+static const uint32_t selected[2] = {2, 3};
 
 static const struct audit_draw a_draw = {
     .step = 11,
@@ -41,6 +41,8 @@ static const struct audit_report a_report = {
     .count = 5,
     .ids = ids,
     .losses = losses,
+    .selected = selected,
+    .selected_count = 2,
 };
 
 static void keep_draw(struct audit *a, const struct audit_draw *draw)
@@ -52,7 +54,7 @@ static void keep_draw(struct audit *a, const struct audit_draw *draw)
 static void keep_report(struct audit *a, const struct audit_report *report)
 {
     assert_int_equal(audit_reserve(a, report->count), 0);
-    audit_report(a, report, &top_two);
+    audit_report(a, report);
 }
 
 struct story {
@@ -87,7 +89,7 @@ static struct rows_change both(struct rows *out)
     struct rows_change c;
     size_t at = 0;
 
-    assert_int_equal(audit_init(&a, LOTS), 0);
+    audit_init(&a, LOTS);
     keep_draw(&a, &a_draw);
     keep_report(&a, &a_report);
     capture(&a, out);
@@ -148,7 +150,7 @@ static void without_an_audit_nothing_is_kept(void **state)
     struct audit a;
 
     (void)state;
-    assert_int_equal(audit_init(&a, 0), 0);
+    audit_init(&a, 0);
     keep_draw(&a, &a_draw);
     keep_report(&a, &a_report);
     capture(&a, &rows);
@@ -169,7 +171,7 @@ static void a_row_has_the_number_of_its_first_byte(void **state)
     uint64_t end = 0;
 
     (void)state;
-    assert_int_equal(audit_init(&a, LOTS), 0);
+    audit_init(&a, LOTS);
     for (int round = 0; round < 3; round++) {
         struct rows_change c;
         size_t at = 0;
@@ -205,7 +207,7 @@ static void a_large_batch_has_a_row_of_its_own(void **state)
 
     (void)state;
     many[MESSAGE_BATCH_SIZE_MAX - 1] = 5;
-    assert_int_equal(audit_init(&a, LOTS), 0);
+    audit_init(&a, LOTS);
     keep_draw(&a, &a_draw);
     keep_report(&a, &large);
     keep_draw(&a, &a_draw);
@@ -238,7 +240,7 @@ static void what_is_above_its_limit_is_removed(void **state)
     struct audit a;
 
     (void)state;
-    assert_int_equal(audit_init(&a, 1000), 0);
+    audit_init(&a, 1000);
     for (int i = 0; i < 7; i++)
         keep_draw(&a, &a_draw);
     capture(&a, &rows); /* 952 bytes */
@@ -260,7 +262,7 @@ static void a_limit_that_was_lowered_is_reached_in_bounded_steps(void **state)
     struct audit a;
 
     (void)state;
-    assert_int_equal(audit_init(&a, 1000), 0);
+    audit_init(&a, 1000);
     a.begin = 5000; /* as a job's row says after a restart */
     a.end = 5000 + 2 * (uint64_t)AUDIT_CUT_BYTES_MAX;
     capture(&a, &rows);

@@ -101,6 +101,8 @@ static void every_setting_reaches_its_field(void **state)
                 "redraws = 0\nwarmup_epochs = 1\nanneal_in = 2\nanneal_out = 0.5\nepochs = 3.5\n"
                 "select = threshold\nkeep = 0.75\nkeep_count = 9\nmin_keep = 4\nbatch_size = 9000\n"
                 "keep_from = 1\nkeep_steps = 77\nthreshold = -2.5\nmax_keep = 5\n"
+                "neg_ratio = 2.5\nneg_min = 9\ncdf_power = 1.5\ncdf_floor = 0.125\n"
+                "select_by_report = no\n"
                 "select_mode = shadow\n"
                 "order = strict\nstaleness = 64\ncredit = 64\nlease_ms = 100\nlate_ms = 0\n"
                 "audit_bytes_max = 1048577\n");
@@ -141,6 +143,9 @@ static void every_setting_reaches_its_field(void **state)
     assert_true(s->selection.keep_from == 1 && s->selection.threshold == -2.5);
     assert_int_equal(s->selection.mode, SELECTION_SHADOW);
     assert_int_equal(s->selection.keep_steps, 77);
+    assert_true(s->selection.neg_ratio == 2.5 && s->selection.cdf_power == 1.5);
+    assert_true(s->selection.cdf_floor == 0.125 && !s->selection.by_report);
+    assert_int_equal(s->selection.neg_min, 9);
     assert_int_equal(s->selection.max_keep, 5);
     assert_int_equal(s->selection.keep_count, 9);
     assert_int_equal(s->selection.min_keep, 4);
@@ -318,7 +323,7 @@ static void a_wrong_value_is_named_with_its_line_and_what_is_allowed(void **stat
         {"lease_ms = 99", "must be a whole number from 100 to 86400000"},
         {"late_ms = 86400001", "must be a whole number from 0 to 86400000"},
         {"weight = harder", "must be one of hard, rank, uniform"},
-        {"select = bottom", "must be one of all, top, threshold"},
+        {"select = bottom", "must be one of all, top, threshold, negpos, cdf"},
         {"unique = maybe", "must be yes or no"},
         {"unique = Yes", "must be yes or no"},
         {"dataset = a/b", "must be 1 to 64 of A-Z a-z 0-9 _ . -"},
@@ -543,6 +548,9 @@ static void strict_order_takes_no_setting_that_a_clock_decides(void **state)
     assert_refused(DATASET "[job a]\norder = strict\nmax_age = 5\n",
                    "[job a] max_age = 5: must be 0 with order = strict, where staleness bounds "
                    "the age");
+    assert_refused(DATASET "[job a]\norder = strict\nselect = cdf\n",
+                   "[job a] select = cdf: depends on the order in which reports come, which order "
+                   "= strict must not");
     assert_refused(DATASET "[job a]\norder = strict\nstaleness = 3\n",
                    "[job a] credit = 4: must be at most staleness = 3 with order = strict");
     assert_refused(DATASET "[job a]\norder = strict\nstaleness = 4096\nbatch_size = 4097\n",

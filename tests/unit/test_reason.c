@@ -135,6 +135,7 @@ static void the_document_lists_each_limit_with_its_value(void **state)
         LIMIT(MESSAGE_WAY_MAX),
         LIMIT(MESSAGE_WAYS_MAX),
         LIMIT(MESSAGE_RECORDS_MAX),
+        LIMIT(MESSAGE_RULE_MAX),
     };
     char *document = read_source("proto/PROTOCOL.md");
     char *header = read_source("proto/message.h"), row[128];
@@ -153,8 +154,8 @@ static void the_document_lists_each_limit_with_its_value(void **state)
 static void assert_tables(const char *document, uint32_t type)
 {
     static const char *const kinds[] = {
-        [FIELD_U32] = "u32",  [FIELD_U64] = "u64", [FIELD_SIZE] = "u32",   [FIELD_F32] = "f32",
-        [FIELD_TEXT] = "str", [FIELD_KEY] = "key", [FIELD_TOKEN] = "token"};
+        [FIELD_U32] = "u32", [FIELD_U64] = "u64",  [FIELD_SIZE] = "u32", [FIELD_F32] = "f32",
+        [FIELD_F64] = "f64", [FIELD_TEXT] = "str", [FIELD_KEY] = "key",  [FIELD_TOKEN] = "token"};
     const struct layout *l = layout_find(type);
     char text[128];
     const char *at, *end;

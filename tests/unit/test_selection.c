@@ -15,15 +15,18 @@
 
 #define LINE_SHOWN_MAX 160 /* characters of a line in a failure */
 
-/* A line of the file: `policy | losses | kept`. */
+/* A line of the file: `policy | losses | kept [ | weights ]`. */
 struct line {
     size_t number;
     const char *text;
     struct selection_policy policy;
-    uint64_t step;
+    struct selection_input in; /* but for the losses and flags: */
+    struct recent recent;
     float *losses;
+    uint8_t *flags;
     uint32_t *kept;
-    size_t loss_count, kept_count;
+    float *weights; /* as many as are kept, or none */
+    size_t loss_count, kept_count, weight_count;
 };
 
 static void blame(const struct line *l, const char *what)
@@ -41,8 +44,12 @@ static void parse_rule(struct line *l, const char *word)
         l->policy.rule = SELECTION_TOP;
     else if (word != NULL && strcmp(word, "threshold") == 0)
         l->policy.rule = SELECTION_THRESHOLD;
+    else if (word != NULL && strcmp(word, "negpos") == 0)
+        l->policy.rule = SELECTION_NEGPOS;
+    else if (word != NULL && strcmp(word, "cdf") == 0)
+        l->policy.rule = SELECTION_CDF;
     else
-        blame(l, "the policy is neither top, threshold nor all");
+        blame(l, "the policy is none of all, top, threshold, negpos and cdf");
 }
 
 /* `name=value`. @return the value, or NULL if the word has another name */
@@ -73,7 +80,19 @@ static void parse_setting(struct line *l, const char *word)
     else if ((value = value_of(word, "steps")) != NULL)
         p->keep_steps = strtoull(value, NULL, 10);
     else if ((value = value_of(word, "step")) != NULL)
-        l->step = strtoull(value, NULL, 10);
+        l->in.step = strtoull(value, NULL, 10);
+    else if ((value = value_of(word, "negatives")) != NULL)
+        p->neg_ratio = strtod(value, NULL);
+    else if ((value = value_of(word, "without")) != NULL)
+        p->neg_min = (uint32_t)strtoul(value, NULL, 10);
+    else if ((value = value_of(word, "power")) != NULL)
+        p->cdf_power = strtod(value, NULL);
+    else if ((value = value_of(word, "floor")) != NULL)
+        p->cdf_floor = strtod(value, NULL);
+    else if ((value = value_of(word, "key")) != NULL)
+        l->in.rng.key = strtoull(value, NULL, 10);
+    else if ((value = value_of(word, "recent")) != NULL)
+        recent_add(&l->recent, &(float){strtof(value, NULL)}, 1);
     else
         blame(l, "the policy has an unknown word");
 }
@@ -84,19 +103,28 @@ static void parse_policy(struct line *l, char *text)
     char *rest, *word = strtok_r(text, " ", &rest);
 
     l->policy = initial;
-    l->step = 0;
+    l->in = (struct selection_input){.recent = &l->recent};
+    l->recent = (struct recent){.count = 0};
     parse_rule(l, word);
     while ((word = strtok_r(NULL, " ", &rest)) != NULL)
         parse_setting(l, word);
 }
 
-static void add_loss(struct line *l, float loss)
+static void add_loss(struct line *l, float loss, uint8_t flags)
 {
     assert_true(l->loss_count < MESSAGE_BATCH_SIZE_MAX);
+    l->flags[l->loss_count] = flags;
     l->losses[l->loss_count++] = loss;
 }
 
-/* `2.5` is itself, `7*100` a hundred sevens, `1..100` the whole numbers. */
+static uint8_t parse_flags(const char *word)
+{
+    return (uint8_t)((strchr(word, '#') != NULL ? LOSS_FLAG_POSITIVE : 0) |
+                     (strchr(word, '!') != NULL ? LOSS_FLAG_IGNORED : 0));
+}
+
+/* `2.5` is itself, `7*100` a hundred sevens, `1..100` the whole numbers; with `#` positive, with
+ * `!` ignored. */
 static void parse_losses(struct line *l, char *text)
 {
     char *rest, *end;
@@ -108,10 +136,10 @@ static void parse_losses(struct line *l, char *text)
 
         if (dots != NULL)
             for (long x = strtol(word, NULL, 10); x <= strtol(dots + 2, NULL, 10); x++)
-                add_loss(l, (float)x);
+                add_loss(l, (float)x, 0);
         else
             for (size_t i = 0; i < times; i++)
-                add_loss(l, first);
+                add_loss(l, first, parse_flags(word));
     }
 }
 
@@ -131,19 +159,34 @@ static void parse_kept(struct line *l, char *text)
     }
 }
 
+static void parse_weights(struct line *l, char *text)
+{
+    char *rest;
+
+    for (char *word = strtok_r(text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        assert_true(l->weight_count < MESSAGE_BATCH_SIZE_MAX);
+        l->weights[l->weight_count++] = strtof(word, NULL);
+    }
+}
+
 static void parse(struct line *l, char *copy)
 {
     char *losses = strchr(copy, '|');
-    char *kept = losses != NULL ? strchr(losses + 1, '|') : NULL;
+    char *kept = losses != NULL ? strchr(losses + 1, '|') : NULL, *weights;
 
     if (kept == NULL) {
         blame(l, "not of the form policy | losses | kept");
         return;
     }
+    weights = strchr(kept + 1, '|');
     *losses = *kept = '\0';
-    l->loss_count = l->kept_count = 0;
+    l->loss_count = l->kept_count = l->weight_count = 0;
     parse_policy(l, copy);
     parse_losses(l, losses + 1);
+    if (weights != NULL) {
+        *weights = '\0';
+        parse_weights(l, weights + 1);
+    }
     parse_kept(l, kept + 1);
 }
 
@@ -154,17 +197,18 @@ static bool near(double a, double b, double scale)
     return fabs(a - b) <= 1e-6 * scale;
 }
 
-/* The statistics over some of the losses: those at the indices, or all finite ones. */
-static bool stats_fit_losses(const struct loss_stats *s, const float *losses,
-                             const uint32_t *indices, size_t count)
+/* The statistics over some of the losses: those at the indices, or all that may be selected. */
+static bool stats_fit(const struct loss_stats *s, const struct line *l, const uint32_t *indices,
+                      size_t count)
 {
     double sum = 0, scale = 0, min = INFINITY, max = -INFINITY;
     size_t finite = 0;
 
     for (size_t i = 0; i < count; i++) {
-        double x = (double)losses[indices != NULL ? indices[i] : i];
+        size_t at = indices != NULL ? indices[i] : i;
+        double x = (double)l->losses[at];
 
-        if (!isfinite(x))
+        if (!isfinite(x) || (l->flags[at] & LOSS_FLAG_IGNORED) != 0)
             continue;
         finite++;
         sum += x;
@@ -187,56 +231,99 @@ static size_t nonfinite(const struct line *l)
     return count;
 }
 
+static size_t ignored(const struct line *l)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < l->loss_count; i++)
+        count += isfinite(l->losses[i]) && (l->flags[i] & LOSS_FLAG_IGNORED) != 0;
+    return count;
+}
+
+/* With cdf the reciprocal of the probability, which is at least the floor. */
+static bool weighs(const struct line *l, size_t i, float weight)
+{
+    if (l->weight_count > 0)
+        return near((double)weight, (double)l->weights[i], (double)l->weights[i]);
+    if (l->policy.rule == SELECTION_CDF)
+        return weight >= 1 && (double)weight <= 1 / l->policy.cdf_floor * (1 + 1e-6);
+    return weight == 1.0f;
+}
+
 static void compare(const struct line *l, const struct selection *s)
 {
     if (s->count != l->kept_count)
         blame(l, "another number is kept");
+    if (l->weight_count > 0 && l->weight_count != l->kept_count)
+        blame(l, "not as many weights as kept");
     for (size_t i = 0; i < l->kept_count; i++) {
         if (s->indices[i] != l->kept[i])
             blame(l, "other indices are kept");
-        if (s->weights[i] != 1.0f)
-            blame(l, "a kept loss does not weigh 1");
+        if (!weighs(l, i, s->weights[i]))
+            blame(l, "a kept loss weighs something else");
     }
     if (s->nonfinite_count != nonfinite(l))
         blame(l, "the non-finite are counted wrong");
-    if (!stats_fit_losses(&s->all, l->losses, NULL, l->loss_count))
+    if (s->ignored_count != ignored(l))
+        blame(l, "the ignored are counted wrong");
+    if (!stats_fit(&s->all, l, NULL, l->loss_count))
         blame(l, "the statistics over all are wrong");
-    if (!stats_fit_losses(&s->kept, l->losses, l->kept, l->kept_count))
+    if (!stats_fit(&s->kept, l, l->kept, l->kept_count))
         blame(l, "the statistics over the kept are wrong");
 }
 
+/* Without one, none are given. */
+static bool has_flags(const struct line *l)
+{
+    for (size_t i = 0; i < l->loss_count; i++)
+        if (l->flags[i] != 0)
+            return true;
+    return false;
+}
+
 /* The arrays have room for K and no more, so that a sanitizer sees a step too far. */
-static void choose_and_compare(const struct line *l)
+static void choose_and_compare(struct line *l)
 {
     size_t k = l->loss_count > 0 ? l->loss_count : 1; /* room: malloc(0) may be NULL */
     float *losses = malloc(k * sizeof *losses);
+    uint8_t *flags = malloc(k);
+    struct selection_input in = l->in;
     struct selection s = {.indices = malloc(k * sizeof *s.indices),
                           .weights = malloc(k * sizeof *s.weights)};
 
-    assert_true(losses != NULL && s.indices != NULL && s.weights != NULL);
+    assert_true(losses != NULL && flags != NULL && s.indices != NULL && s.weights != NULL);
     memcpy(losses, l->losses, l->loss_count * sizeof *losses);
-    selection_choose(&l->policy, l->step, losses, (uint32_t)l->loss_count, &s);
+    memcpy(flags, l->flags, l->loss_count);
+    in.losses = losses;
+    in.flags = has_flags(l) ? flags : NULL;
+    in.count = (uint32_t)l->loss_count;
+    selection_choose(&l->policy, &in, &s);
     compare(l, &s);
     if (memcmp(losses, l->losses, l->loss_count * sizeof *losses) != 0)
         blame(l, "the losses have been changed");
     free(s.weights);
     free(s.indices);
+    free(flags);
     free(losses);
 }
 
 static struct line line_new(void)
 {
     struct line l = {.losses = calloc(MESSAGE_BATCH_SIZE_MAX, sizeof *l.losses),
-                     .kept = calloc(MESSAGE_BATCH_SIZE_MAX, sizeof *l.kept)};
+                     .flags = calloc(MESSAGE_BATCH_SIZE_MAX, 1),
+                     .kept = calloc(MESSAGE_BATCH_SIZE_MAX, sizeof *l.kept),
+                     .weights = calloc(MESSAGE_BATCH_SIZE_MAX, sizeof *l.weights)};
 
-    assert_true(l.losses != NULL && l.kept != NULL);
+    assert_true(l.losses != NULL && l.flags != NULL && l.kept != NULL && l.weights != NULL);
     return l;
 }
 
 static void line_free(struct line *l)
 {
     free(l->losses);
+    free(l->flags);
     free(l->kept);
+    free(l->weights);
 }
 
 /* ---- the cases ------------------------------------------------------------------------------ */
@@ -273,6 +360,7 @@ static void each_line_keeps_what_it_says(void **state)
         assert_non_null(copy);
         l.text = text;
         parse(&l, copy);
+        recent_sort(&l.recent);
         choose_and_compare(&l);
         free(copy);
         checked++;

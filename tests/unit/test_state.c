@@ -407,10 +407,20 @@ static void a_newer_format_is_refused_with_both_numbers(void **state)
 {
     (void)state;
     make_some();
+    change_all("ohemd-st", 8, 3);
+    assert_refused_untouched("format 3, this one reads formats up to 2");
     change_all("ohemd-st", 8, 2);
-    assert_refused_untouched("format 2, this one reads formats up to 1");
-    change_all("ohemd-st", 8, 1);
     state_close(must_open(DIR));
+}
+
+static void an_older_format_is_refused_with_both_numbers_and_a_way_on(void **state)
+{
+    (void)state;
+    make_some();
+    change_all("ohemd-st", 8, 1);
+    assert_refused_untouched(
+        "it has format 1, of before the first release, which this ohemd (format "
+        "2) does not read: move the directory away and start over");
 }
 
 static void a_damaged_identity_is_refused(void **state)
@@ -622,9 +632,11 @@ TEST_MAIN(TEST(rows_come_back_in_the_order_of_their_keys), TEST(changes_are_made
           TEST(the_lock_goes_with_kill_9), TEST(only_the_last_level_of_the_path_is_made),
           TEST(what_is_no_directory_is_refused),
           TEST(another_database_is_refused_and_stays_as_it_is),
-          TEST(a_newer_format_is_refused_with_both_numbers), TEST(a_damaged_identity_is_refused),
-          TEST(another_version_of_lmdb_is_refused_with_both), TEST(what_is_no_lmdb_file_is_refused),
-          TEST(a_state_that_is_cut_short_is_refused), TEST(damaged_pages_never_end_the_daemon),
+          TEST(a_newer_format_is_refused_with_both_numbers),
+          TEST(an_older_format_is_refused_with_both_numbers_and_a_way_on),
+          TEST(a_damaged_identity_is_refused), TEST(another_version_of_lmdb_is_refused_with_both),
+          TEST(what_is_no_lmdb_file_is_refused), TEST(a_state_that_is_cut_short_is_refused),
+          TEST(damaged_pages_never_end_the_daemon),
           TEST(a_folder_that_cannot_be_written_is_refused),
           TEST(a_read_only_file_system_is_refused),
           TEST(a_full_map_is_an_error_and_the_rows_are_kept),

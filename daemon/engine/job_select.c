@@ -1,0 +1,79 @@
+/* job_select.c - what a report is answered: by which policy, and out of which losses. */
+#include "../../proto/error.h"
+#include "job_inner.h"
+
+int job_check_select(struct job *j, const struct message_select *select, struct reason *why)
+{
+    if (select->rule == RULE_JOB)
+        return 0;
+    if (!j->settings.selection.by_report) {
+        j->metrics.reports_refused_select++;
+        reason_set(why,
+                   "select.rule is %u; 0 is allowed: job '%s' lets no trainer choose "
+                   "(select_by_report = no)",
+                   select->rule, j->settings.name);
+        return -OHEM_INVALID;
+    }
+    if (select->rule == RULE_CDF && strict_is_on(&j->strict)) {
+        j->metrics.reports_refused_select++;
+        reason_set(why,
+                   "select.rule is %u (cdf), which depends on the order in which reports come: "
+                   "job '%s' has order = strict",
+                   select->rule, j->settings.name);
+        return -OHEM_INVALID;
+    }
+    return 0;
+}
+
+static struct selection_input input_of(struct job *j, const struct message_loss *loss)
+{
+    return (struct selection_input){.losses = j->losses,
+                                    .flags = loss->flags.count > 0 ? loss->flags.data : NULL,
+                                    .count = (uint32_t)loss->losses.count,
+                                    .step = loss->token.step,
+                                    .recent = &j->recent,
+                                    .rng = j->select_rng};
+}
+
+void job_choose(struct job *j, const struct message_loss *loss, struct selection *out)
+{
+    struct selection_policy policy = selection_chosen(&j->settings.selection, &loss->select);
+    struct selection_input in = input_of(j, loss);
+
+    if (policy.rule == SELECTION_CDF)
+        recent_sort(&j->recent);
+    selection_choose(selection_answered(&policy), &in, out);
+}
+
+struct job_shadow job_look_on(struct job *j, const struct message_loss *loss,
+                              struct selection *scratch)
+{
+    struct selection_policy policy = selection_chosen(&j->settings.selection, &loss->select);
+    struct selection_input in = input_of(j, loss);
+
+    if (policy.mode != SELECTION_SHADOW)
+        return (struct job_shadow){0};
+    if (policy.rule == SELECTION_CDF)
+        recent_sort(&j->recent);
+    selection_choose(&policy, &in, scratch);
+    return (struct job_shadow){.reports = 1,
+                               .instances = scratch->all.count,
+                               .selected = scratch->count,
+                               .loss = (double)scratch->all.mean * scratch->all.count,
+                               .selected_loss = (double)scratch->kept.mean * scratch->count};
+}
+
+void job_note_selected(struct job *j, const struct job_shadow *seen, const struct selection *s)
+{
+    struct job_shadow *sum = &j->shadow;
+
+    sum->reports += seen->reports;
+    sum->instances += seen->instances;
+    sum->selected += seen->selected;
+    sum->loss += seen->loss;
+    sum->selected_loss += seen->selected_loss;
+    j->last_all = s->all;
+    j->last_kept = s->kept;
+    j->metrics.instances_selected += s->count;
+    j->metrics.instances_ignored += s->ignored_count;
+}
