@@ -414,7 +414,8 @@ OHEM_API const struct ohem_stats *ohem_selection_stats_kept(const struct ohem_se
 /** How many losses were NaN or infinite. */
 OHEM_API uint32_t ohem_selection_nonfinite_count(const struct ohem_selection *selection);
 
-/** How many finite losses could not be selected: they came with OHEM_IGNORED. */
+/** How many finite losses could not be selected: they came with OHEM_IGNORED, or their instance is
+ * in the job's quarantine (its loss stayed high: a wrong label, more likely than not). */
 OHEM_API uint32_t ohem_selection_ignored_count(const struct ohem_selection *selection);
 
 /** The report's place in the order in which the job applied reports, from 1. */

@@ -17,7 +17,7 @@
 
 struct ctl {
     const char *socket, *control, *job, *count, *argument; /* NULL: not given */
-    bool json;
+    bool json, export;
     char socket_default[4096], control_default[4096];
 };
 
@@ -25,7 +25,7 @@ struct command {
     const char *name;
     const char *argument; /* the name of what it needs, or NULL */
     enum ctl_exit (*run)(const struct ctl *c, struct reason *why);
-    bool takes_job, takes_count;
+    bool takes_job, takes_count, takes_export;
 };
 
 static const char help[] =
@@ -36,35 +36,23 @@ static const char help[] =
     "  hist         how hard the instances of a job are, as a histogram\n"
     "  top [-n N]   the N hardest instances (1..1000, 10)\n"
     "  show ID      one instance\n"
+    "  quarantine [--export]\n"
+    "               the instances in quarantine; --export: as CSV\n"
+    "  pardon ID    out of the quarantine, for good; unpardon ID takes that back\n"
     "  why ID       each draw and each report of an instance, of a job with audit = yes\n"
     "  reset JOB    begin a job anew: no scores, the first step, the first epoch; its trainers go "
     "on\n"
     "\n"
     "  --socket PATH  the daemon's status socket; default: $OHEM_STATUS, else status.sock in the\n"
     "                 first of $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ohemd, /run/ohemd that is set\n"
-    "  --control PATH the daemon's control socket, for reset; default: $OHEM_CONTROL, else\n"
-    "                 control.sock in the same folders\n"
+    "  --control PATH the daemon's control socket, for reset and pardon; default: $OHEM_CONTROL,\n"
+    "                 else control.sock in the same folders\n"
     "  --job J        the job, when there are several\n"
     "  --json         print what the daemon says, as JSON\n"
     "  --help, --version\n";
 
 /* ---- fetch and print ----------------------------------------------------------------------------
  */
-
-static enum ctl_exit get_job(const struct ctl *c, const char *job, const char *rest, json_t **out,
-                             struct reason *why)
-{
-    char *name = ctl_path_escape(job);
-    char path[PATH_BYTES_MAX];
-    int size = name == NULL ? -1 : snprintf(path, sizeof path, "/v1/jobs/%s%s", name, rest);
-
-    free(name);
-    if (size < 0 || (size_t)size >= sizeof path) {
-        reason_set(why, "the job's name or the number is too long");
-        return CTL_USAGE;
-    }
-    return ctl_get(c->socket, path, out, why);
-}
 
 /* Say which jobs there are to choose from. */
 static void list_jobs(const json_t *jobs, struct reason *why)
@@ -87,26 +75,50 @@ static void list_jobs(const json_t *jobs, struct reason *why)
     reason_set(why, "there are %zu jobs, choose one with --job: %s", json_array_size(jobs), names);
 }
 
-/* Something of the job that was named, or of the only one. */
-static enum ctl_exit get_of_job(const struct ctl *c, const char *rest, json_t **out,
-                                struct reason *why)
+/* The job that was named, or the only one, fit for a path. @param out  malloc'd */
+static enum ctl_exit name_job(const struct ctl *c, char **out, struct reason *why)
 {
-    enum ctl_exit result;
-    json_t *jobs;
+    enum ctl_exit result = CTL_OK;
+    json_t *jobs = NULL;
 
-    if (c->job != NULL)
-        return get_job(c, c->job, rest, out, why);
-    result = ctl_get(c->socket, "/v1/jobs", &jobs, why);
+    *out = NULL;
+    if (c->job == NULL)
+        result = ctl_get(c->socket, "/v1/jobs", &jobs, why);
     if (result != CTL_OK)
         return result;
-    if (json_array_size(jobs) == 1) {
-        result = get_job(c, json_text_at(json_array_get(jobs, 0), "name"), rest, out, why);
+    if (c->job != NULL) {
+        *out = ctl_path_escape(c->job);
+    } else if (json_array_size(jobs) == 1) {
+        *out = ctl_path_escape(json_text_at(json_array_get(jobs, 0), "name"));
     } else {
         list_jobs(jobs, why);
         result = CTL_USAGE;
     }
     json_decref(jobs);
+    if (result == CTL_OK && *out == NULL) {
+        reason_set(why, "out of memory");
+        result = CTL_FAILED;
+    }
     return result;
+}
+
+/* Something of it. */
+static enum ctl_exit get_of_job(const struct ctl *c, const char *rest, json_t **out,
+                                struct reason *why)
+{
+    char path[PATH_BYTES_MAX], *job;
+    enum ctl_exit result = name_job(c, &job, why);
+    int size;
+
+    if (result != CTL_OK)
+        return result;
+    size = snprintf(path, sizeof path, "/v1/jobs/%s%s", job, rest);
+    free(job);
+    if (size < 0 || (size_t)size >= sizeof path) {
+        reason_set(why, "the job's name or the number is too long");
+        return CTL_USAGE;
+    }
+    return ctl_get(c->socket, path, out, why);
 }
 
 static void print_json(const json_t *value)
@@ -214,50 +226,94 @@ static enum ctl_exit run_show(const struct ctl *c, struct reason *why)
     return show_number(c, "/instances/", c->argument, view_show, why);
 }
 
-static enum ctl_exit run_reset(const struct ctl *c, struct reason *why)
+/* POST a path, and show what was done. */
+static enum ctl_exit act(const struct ctl *c, const char *path, void (*view)(const json_t *done),
+                         struct reason *why)
 {
-    char *name = ctl_path_escape(c->argument);
-    char path[PATH_BYTES_MAX];
-    int size = name == NULL ? -1 : snprintf(path, sizeof path, "/v1/jobs/%s/reset", name);
-    enum ctl_exit result = CTL_USAGE;
     json_t *done;
+    enum ctl_exit result = ctl_post(c->control, path, &done, why);
 
-    free(name);
-    if (size < 0 || (size_t)size >= sizeof path)
-        reason_set(why, "the job's name is too long");
-    else
-        result = ctl_post(c->control, path, &done, why);
     if (result != CTL_OK)
         return result;
     if (c->json)
         print_json(done);
     else
-        view_reset(done);
+        view(done);
     json_decref(done);
     return CTL_OK;
 }
 
-/* ---- why: in parts ------------------------------------------------------------------------------
- */
-
-/* Take what a part tells into the story. @return whether there was memory */
-static bool join_part(json_t *story, const json_t *part)
+static enum ctl_exit run_reset(const struct ctl *c, struct reason *why)
 {
-    json_t *damaged = json_object_get(story, "damaged_rows");
-    json_int_t more = json_integer_value(json_object_get(part, "damaged_rows"));
+    char *name = ctl_path_escape(c->argument);
+    char path[PATH_BYTES_MAX];
+    int size = name == NULL ? -1 : snprintf(path, sizeof path, "/v1/jobs/%s/reset", name);
 
-    return json_integer_set(damaged, json_integer_value(damaged) + more) == 0 &&
-           json_object_set(story, "next", json_object_get(part, "next")) == 0 &&
-           json_array_extend(json_object_get(story, "events"), json_object_get(part, "events")) ==
-               0;
+    free(name);
+    if (size < 0 || (size_t)size >= sizeof path) {
+        reason_set(why, "the job's name is too long");
+        return CTL_USAGE;
+    }
+    return act(c, path, view_reset, why);
 }
 
-static enum ctl_exit get_part(const struct ctl *c, const char *id, json_int_t from, json_t **out,
+/* The job's name, if it is not given, is the daemon's only one. */
+static enum ctl_exit pardon(const struct ctl *c, const char *verb, struct reason *why)
+{
+    char *job = NULL, *id = ctl_path_escape(c->argument);
+    enum ctl_exit result = name_job(c, &job, why);
+    char path[PATH_BYTES_MAX];
+    int size = -1;
+
+    if (result == CTL_OK && id != NULL)
+        size = snprintf(path, sizeof path, "/v1/jobs/%s/instances/%s/%s", job, id, verb);
+    free(job);
+    free(id);
+    if (result != CTL_OK)
+        return result;
+    if (size < 0 || (size_t)size >= sizeof path) {
+        reason_set(why, "the job's name or the number is too long");
+        return CTL_USAGE;
+    }
+    return act(c, path, view_pardon, why);
+}
+
+static enum ctl_exit run_pardon(const struct ctl *c, struct reason *why)
+{
+    return pardon(c, "pardon", why);
+}
+
+static enum ctl_exit run_unpardon(const struct ctl *c, struct reason *why)
+{
+    return pardon(c, "unpardon", why);
+}
+
+/* ---- what comes in parts -----------------------------------------------------------------------
+ */
+
+/* Where it is had, and the list that each part has a piece of. */
+struct parts {
+    const char *path; /* behind the job's */
+    const char *list;
+};
+
+/* Take what a part tells into the whole. @return whether there was memory */
+static bool join_part(json_t *whole, const json_t *part, const char *list)
+{
+    json_t *damaged = json_object_get(whole, "damaged_rows"); /* of the audit only */
+    json_int_t more = json_integer_value(json_object_get(part, "damaged_rows"));
+
+    if (damaged != NULL && json_integer_set(damaged, json_integer_value(damaged) + more) != 0)
+        return false;
+    return json_object_set(whole, "next", json_object_get(part, "next")) == 0 &&
+           json_array_extend(json_object_get(whole, list), json_object_get(part, list)) == 0;
+}
+
+static enum ctl_exit get_part(const struct ctl *c, struct parts p, json_int_t from, json_t **out,
                               struct reason *why)
 {
     char rest[PATH_BYTES_MAX];
-    int size =
-        snprintf(rest, sizeof rest, "/instances/%s/why?from=%" JSON_INTEGER_FORMAT, id, from);
+    int size = snprintf(rest, sizeof rest, "%s?from=%" JSON_INTEGER_FORMAT, p.path, from);
 
     if (size < 0 || (size_t)size >= sizeof rest) {
         reason_set(why, "the number is too long");
@@ -266,17 +322,17 @@ static enum ctl_exit get_part(const struct ctl *c, const char *id, json_int_t fr
     return get_of_job(c, rest, out, why);
 }
 
-/* Add the part that the story says is next. */
-static enum ctl_exit get_next(const struct ctl *c, const char *id, json_t *story,
+/* Add the part that the whole says is next. */
+static enum ctl_exit get_next(const struct ctl *c, struct parts p, json_t *whole,
                               struct reason *why)
 {
     json_t *part;
     enum ctl_exit result =
-        get_part(c, id, json_integer_value(json_object_get(story, "next")), &part, why);
+        get_part(c, p, json_integer_value(json_object_get(whole, "next")), &part, why);
 
     if (result != CTL_OK)
         return result;
-    if (!join_part(story, part)) {
+    if (!join_part(whole, part, p.list)) {
         reason_set(why, "out of memory");
         result = CTL_FAILED;
     }
@@ -285,50 +341,70 @@ static enum ctl_exit get_next(const struct ctl *c, const char *id, json_t *story
 }
 
 /* From the first part to the one that has no `next`. */
-static enum ctl_exit get_story(const struct ctl *c, const char *id, json_t **out,
+static enum ctl_exit get_whole(const struct ctl *c, struct parts p, json_t **out,
                                struct reason *why)
 {
-    json_t *story;
-    enum ctl_exit result = get_part(c, id, 0, &story, why);
+    json_t *whole;
+    enum ctl_exit result = get_part(c, p, 0, &whole, why);
 
     if (result != CTL_OK)
         return result;
-    while (result == CTL_OK && json_is_integer(json_object_get(story, "next")))
-        result = get_next(c, id, story, why);
+    while (result == CTL_OK && json_is_integer(json_object_get(whole, "next")))
+        result = get_next(c, p, whole, why);
     if (result == CTL_OK)
-        *out = story;
+        *out = whole;
     else
-        json_decref(story);
+        json_decref(whole);
     return result;
+}
+
+static enum ctl_exit show_whole(const struct ctl *c, struct parts p,
+                                void (*view)(const json_t *whole), struct reason *why)
+{
+    json_t *whole = NULL;
+    enum ctl_exit result = get_whole(c, p, &whole, why);
+
+    if (result != CTL_OK)
+        return result;
+    if (c->json)
+        print_json(whole);
+    else
+        view(whole);
+    json_decref(whole);
+    return CTL_OK;
 }
 
 static enum ctl_exit run_why(const struct ctl *c, struct reason *why)
 {
     char *id = ctl_path_escape(c->argument);
-    json_t *story = NULL;
-    enum ctl_exit result;
+    char path[PATH_BYTES_MAX];
+    int size = id == NULL ? -1 : snprintf(path, sizeof path, "/instances/%s/why", id);
 
-    if (id == NULL) {
-        reason_set(why, "out of memory");
-        return CTL_FAILED;
-    }
-    result = get_story(c, id, &story, why);
     free(id);
-    if (result != CTL_OK)
-        return result;
-    if (c->json)
-        print_json(story);
-    else
-        view_why(story);
-    json_decref(story);
-    return CTL_OK;
+    if (size < 0 || (size_t)size >= sizeof path) {
+        reason_set(why, "the number is too long");
+        return CTL_USAGE;
+    }
+    return show_whole(c, (struct parts){path, "events"}, view_why, why);
+}
+
+static enum ctl_exit run_quarantine(const struct ctl *c, struct reason *why)
+{
+    return show_whole(c, (struct parts){"/quarantine", "instances"},
+                      c->export ? view_quarantine_csv : view_quarantine, why);
 }
 
 static const struct command commands[] = {
-    {"status", NULL, run_status, false, false}, {"jobs", NULL, run_jobs, true, false},
-    {"hist", NULL, run_hist, true, false},      {"top", NULL, run_top, true, true},
-    {"show", "ID", run_show, true, false},      {"reset", "JOB", run_reset, false, false},
-    {"why", "ID", run_why, true, false},
+    {"status", NULL, run_status, .takes_job = false},
+    {"jobs", NULL, run_jobs, .takes_job = true},
+    {"hist", NULL, run_hist, .takes_job = true},
+    {"top", NULL, run_top, .takes_job = true, .takes_count = true},
+    {"show", "ID", run_show, .takes_job = true},
+    {"why", "ID", run_why, .takes_job = true},
+    {"quarantine", NULL, run_quarantine, .takes_job = true, .takes_export = true},
+    {"pardon", "ID", run_pardon, .takes_job = true},
+    {"unpardon", "ID", run_unpardon, .takes_job = true},
+    {"reset", "JOB", run_reset, .takes_job = false},
 };
 
 /* ---- the command line ---------------------------------------------------------------------------
@@ -366,13 +442,11 @@ static void find_sockets(struct ctl *c)
 /* Read the options. @return -1 to go on, or the exit code. */
 static int parse_options(struct ctl *c, int argc, char **argv)
 {
-    static const struct option options[] = {{"control", required_argument, NULL, 'c'},
-                                            {"socket", required_argument, NULL, 's'},
-                                            {"job", required_argument, NULL, 'j'},
-                                            {"json", no_argument, NULL, 'J'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {"version", no_argument, NULL, 'V'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"control", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
+        {"job", required_argument, NULL, 'j'},     {"json", no_argument, NULL, 'J'},
+        {"export", no_argument, NULL, 'e'},        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},       {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(argc, argv, "n:h", options, NULL)) != -1) {
@@ -388,6 +462,9 @@ static int parse_options(struct ctl *c, int argc, char **argv)
             break;
         case 'J':
             c->json = true;
+            break;
+        case 'e':
+            c->export = true;
             break;
         case 'n':
             c->count = optarg;
@@ -435,6 +512,8 @@ static enum ctl_exit run(struct ctl *c, int count, char **words, struct reason *
         return refuse(why, "--job does not go with", command->name);
     if (c->count != NULL && !command->takes_count)
         return refuse(why, "-n does not go with", command->name);
+    if (c->export && !command->takes_export)
+        return refuse(why, "--export does not go with", command->name);
     c->argument = command->argument != NULL ? words[1] : NULL;
     find_sockets(c);
     return command->run(c, why);

@@ -80,9 +80,21 @@ void view_hist(const json_t *hardness);
 void view_status(const char *socket, const json_t *health, const json_t *jobs);
 void view_jobs(const json_t *jobs);
 
+/** An instance's key for a person: escaped, or 0x and its bytes. @return malloc'd. */
+char *view_key(const json_t *instance);
+
 void view_top(const json_t *instances);
 void view_show(const json_t *instance);
 void view_reset(const json_t *done);
+
+/* ---- ohemctl_quarantine.c ---- */
+
+/** @param whole  of all parts together: "quarantine", "instances" */
+void view_quarantine(const json_t *whole);
+
+/** A line of titles, then a line for each instance; as RFC 4180 has it, but with a line feed. */
+void view_quarantine_csv(const json_t *whole);
+void view_pardon(const json_t *done);
 
 /* ---- ohemctl_why.c ---- */
 

@@ -179,6 +179,21 @@ static void print_settings(const json_t *settings)
     (void)putchar('\n');
 }
 
+static void print_quarantine(const json_t *job)
+{
+    const json_t *q = json_object_get(job, "quarantine");
+    double cut = json_real_at(q, "cut_score");
+
+    if (!json_is_object(q))
+        return;
+    (void)printf("  quarantine %.0f instances, %.2g %% of the scored, ",
+                 json_real_at(q, "suspect_count"), 100 * json_real_at(q, "suspect_ratio"));
+    if (isnan(cut))
+        (void)puts("no cut");
+    else
+        (void)printf("above %.6g\n", cut);
+}
+
 /* What the selection would have kept, when it only looks on. */
 static void print_shadow(const json_t *job)
 {
@@ -288,6 +303,7 @@ void view_jobs(const json_t *jobs)
         (void)putchar('\n');
         print_standing(j);
         print_settings(json_object_get(j, "settings"));
+        print_quarantine(j);
         print_shadow(j);
         (void)putchar('\n');
         print_epochs(json_object_get(j, "epochs"));
@@ -302,7 +318,7 @@ void view_jobs(const json_t *jobs)
  */
 
 /* A key that can be read, or 0x and its bytes. @return malloc'd */
-static char *make_key(const json_t *instance)
+char *view_key(const json_t *instance)
 {
     const char *hex = json_string_value(json_object_get(instance, "key_hex"));
     char *text, *escaped;
@@ -326,7 +342,7 @@ void view_top(const json_t *instances)
 
     json_array_foreach(instances, i, instance)
     {
-        char *key = make_key(instance);
+        char *key = view_key(instance);
 
         table_add_count(t, json_real_at(instance, "id"));
         table_add_real(t, json_real_at(instance, "score"));
@@ -340,7 +356,7 @@ void view_top(const json_t *instances)
 
 void view_show(const json_t *instance)
 {
-    char *key = make_key(instance);
+    char *key = view_key(instance);
 
     (void)printf("id            %.0f\nkey           %s\nrecord bytes  %.0f\n",
                  json_real_at(instance, "id"), key, json_real_at(instance, "record_bytes"));

@@ -420,6 +420,14 @@ static int check_order(struct config_job *job, struct reason *why)
                    s->name, s->credit, job->staleness);
         return -OHEM_CONFIG;
     }
+    if (s->quarantine.on) {
+        reason_set(
+            why,
+            "[job %s] quarantine = yes: whom a selection leaves out depends on when a report "
+            "comes, which order = strict must not",
+            s->name);
+        return -OHEM_CONFIG;
+    }
     if (s->selection.rule == SELECTION_CDF) {
         reason_set(
             why,

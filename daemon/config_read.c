@@ -30,8 +30,8 @@ struct reader {
     bool in_section, daemon_seen;
     enum config_section section;
     char title[sizeof "[dataset ]" + MESSAGE_NAME_BYTES_MAX];
-    void *base;    /* its struct */
-    uint64_t seen; /* bit i: row i of the table was given in it */
+    void *base;                     /* its struct */
+    bool seen[CONFIG_SETTINGS_MAX]; /* row i of the table was given in it */
 
     int rc; /* the first error; then nothing more is read */
     struct reason *why;
@@ -102,7 +102,7 @@ static void end_section(struct reader *r)
     size_t row = (size_t)(config_find(CONFIG_JOB, "alpha") - config_settings);
     struct config_job *job = r->base;
 
-    if (r->in_section && r->section == CONFIG_JOB && (r->seen >> row & 1) == 0 &&
+    if (r->in_section && r->section == CONFIG_JOB && !r->seen[row] &&
         job->settings.sampler.weight == SAMPLER_RANK)
         job->settings.sampler.alpha = CONFIG_ALPHA_RANK;
 }
@@ -183,7 +183,7 @@ static void begin_section(struct reader *r, char *line)
 
     end_section(r);
     r->in_section = find_section(word, &r->section);
-    r->seen = 0;
+    memset(r->seen, 0, sizeof r->seen);
     if (!r->in_section) {
         fail_unknown_section(r, word, name);
         return;
@@ -232,14 +232,14 @@ static void fail_unknown_key(struct reader *r, const char *key)
 static void take_setting(struct reader *r, const struct config_setting *s, const char *value)
 {
     struct reason must = {""};
-    uint64_t bit = UINT64_C(1) << (s - config_settings);
+    bool *seen = &r->seen[s - config_settings];
     int rc;
 
-    if ((r->seen & bit) != 0) {
+    if (*seen) {
         fail(r, -OHEM_CONFIG, "%s %s is given twice", r->title, s->key);
         return;
     }
-    r->seen |= bit;
+    *seen = true;
     rc = config_value_parse(s, value, r->base, &must);
     if (rc == 0)
         rc = config_path_resolve(s->type, r->folder, (char *)r->base + s->offset, &must);

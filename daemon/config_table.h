@@ -45,6 +45,7 @@ struct config_setting {
 /** The table: by section, then by key. */
 extern const struct config_setting config_settings[];
 extern const size_t config_setting_count;
+#define CONFIG_SETTINGS_MAX 128 /* and more than there are */
 
 /* The defaults of each section, the same for every instance of it. */
 extern const struct config config_defaults; /* but the sockets, see config_init() */

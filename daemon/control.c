@@ -34,8 +34,39 @@ static json_t *answer_reset(struct http_request *r)
                      "sessions_ended", (json_int_t)ended);
 }
 
+static json_t *pardon(struct http_request *r, bool pardoned)
+{
+    const struct control *c = r->ctx;
+    struct job *j = http_find_job(r, server_engine(c->server));
+    uint32_t id;
+
+    if (j == NULL)
+        return http_refuse(r, MHD_HTTP_NOT_FOUND);
+    if (!http_find_instance(r, j, &id))
+        return http_refuse(r, MHD_HTTP_BAD_REQUEST);
+    if (!http_has_quarantine(r, j))
+        return http_refuse(r, MHD_HTTP_CONFLICT);
+    job_pardon(j, id, pardoned);
+    log_info("job", "%s by an operator name=%s id=%" PRIu32,
+             pardoned ? "pardoned" : "pardon taken back", j->settings.name, id);
+    return json_pack("{s:o, s:I, s:b}", "job", json_text(j->settings.name), "id", (json_int_t)id,
+                     "pardoned", (int)pardoned);
+}
+
+static json_t *answer_pardon(struct http_request *r)
+{
+    return pardon(r, true);
+}
+
+static json_t *answer_unpardon(struct http_request *r)
+{
+    return pardon(r, false);
+}
+
 static const struct http_route routes[] = {
     {"/v1/jobs/*/reset", "/v1/jobs/J/reset", answer_reset},
+    {"/v1/jobs/*/instances/*/pardon", "/v1/jobs/J/instances/ID/pardon", answer_pardon},
+    {"/v1/jobs/*/instances/*/unpardon", "/v1/jobs/J/instances/ID/unpardon", answer_unpardon},
 };
 
 static const struct http_table table = {

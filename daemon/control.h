@@ -3,9 +3,13 @@
  * The file's mode decides who may use it: out of the box the daemon's own user (and root).
  * Runs on the loop's thread, between two turns of the engine.
  *
- *     POST /v1/jobs/J/reset             begin the job anew: {"job", "life", "sessions_ended"}
+ *     POST /v1/jobs/J/reset                  begin the job anew: {"job", "life", "sessions_ended"}
  *
- * Errors are {"error": "..."} with 404, 405, 503 (no memory; nothing changed).
+ *     POST /v1/jobs/J/instances/ID/pardon    never a suspect again: {"job", "id", "pardoned"}
+ *     POST /v1/jobs/J/instances/ID/unpardon  it may be one again
+ *
+ * Errors are {"error": "..."} with 400, 404, 405, 409 (the job has no quarantine), 503 (no memory;
+ * nothing changed).
  */
 #ifndef OHEMD_CONTROL_H
 #define OHEMD_CONTROL_H

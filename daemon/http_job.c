@@ -1,6 +1,7 @@
-/* http_job.c - the job that a path names; see http_job.h. */
+/* http_job.c - the job and the instance that a path names; see http_job.h. */
 #include "http_job.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* Name what was asked for and what there is, as far as a line holds it. */
@@ -34,4 +35,25 @@ struct job *http_find_job(struct http_request *r, const struct engine *e)
     if (j == NULL)
         explain(r, e);
     return j;
+}
+
+bool http_find_instance(struct http_request *r, const struct job *j, uint32_t *out)
+{
+    uint64_t last = j->settings.dataset.instance_count - 1, id;
+
+    if (http_parse_number(r->arguments[1], last, &id)) {
+        *out = (uint32_t)id;
+        return true;
+    }
+    reason_set(&r->why, "the instance is '%.*s'; job '%s' has the whole numbers from 0 to %" PRIu64,
+               HTTP_SLICE_ARGS(r->arguments[1]), j->settings.name, last);
+    return false;
+}
+
+bool http_has_quarantine(struct http_request *r, const struct job *j)
+{
+    if (!j->quarantine.policy.on)
+        reason_set(&r->why, "job '%s' has no quarantine: set quarantine = yes in [job %s]",
+                   j->settings.name, j->settings.name);
+    return j->quarantine.policy.on;
 }

@@ -113,20 +113,6 @@ static json_t *answer_hardest(struct http_request *r)
     return status_json_hardest(j, dataset_of(r, j), (size_t)n);
 }
 
-/* The instance that the path names, or the reason why there is none. */
-static bool find_instance(struct http_request *r, const struct job *j, uint32_t *out)
-{
-    uint64_t last = j->settings.dataset.instance_count - 1, id;
-
-    if (http_parse_number(r->arguments[1], last, &id)) {
-        *out = (uint32_t)id;
-        return true;
-    }
-    reason_set(&r->why, "the instance is '%.*s'; job '%s' has the whole numbers from 0 to %" PRIu64,
-               HTTP_SLICE_ARGS(r->arguments[1]), j->settings.name, last);
-    return false;
-}
-
 static json_t *answer_instance(struct http_request *r)
 {
     const struct job *j = find_job(r);
@@ -134,18 +120,18 @@ static json_t *answer_instance(struct http_request *r)
 
     if (j == NULL)
         return http_refuse(r, MHD_HTTP_NOT_FOUND);
-    if (!find_instance(r, j, &id))
+    if (!http_find_instance(r, j, &id))
         return http_refuse(r, MHD_HTTP_BAD_REQUEST);
     return status_json_instance(j, dataset_of(r, j), id);
 }
 
-static bool find_from(struct http_request *r, uint64_t *out)
+static bool find_from(struct http_request *r, uint64_t max, uint64_t *out)
 {
     const char *text = MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, "from");
     struct http_slice number = {text, text != NULL ? strlen(text) : 0};
 
     *out = 0;
-    if (text == NULL || http_parse_number(number, INT64_MAX, out))
+    if (text == NULL || http_parse_number(number, max, out))
         return true;
     reason_set(&r->why, "from is '%.*s'; the `next` of an answer is allowed",
                HTTP_SLICE_ARGS(number));
@@ -161,7 +147,7 @@ static json_t *answer_why(struct http_request *r)
 
     if (j == NULL)
         return http_refuse(r, MHD_HTTP_NOT_FOUND);
-    if (!find_instance(r, j, &id) || !find_from(r, &from))
+    if (!http_find_instance(r, j, &id) || !find_from(r, INT64_MAX, &from))
         return http_refuse(r, MHD_HTTP_BAD_REQUEST);
     if (!j->audit.on) {
         reason_set(&r->why,
@@ -173,12 +159,27 @@ static json_t *answer_why(struct http_request *r)
     return why_answer(&s->whys, r, s->server, j, id, from);
 }
 
+static json_t *answer_quarantine(struct http_request *r)
+{
+    const struct job *j = find_job(r);
+    uint64_t from;
+
+    if (j == NULL)
+        return http_refuse(r, MHD_HTTP_NOT_FOUND);
+    if (!find_from(r, j->settings.dataset.instance_count - 1, &from))
+        return http_refuse(r, MHD_HTTP_BAD_REQUEST);
+    if (!http_has_quarantine(r, j))
+        return http_refuse(r, MHD_HTTP_CONFLICT);
+    return status_json_suspects(j, dataset_of(r, j), (uint32_t)from);
+}
+
 static const struct http_route routes[] = {
     {"/v1/health", "/v1/health", answer_health},
     {"/v1/jobs", "/v1/jobs", answer_jobs},
     {"/v1/jobs/*", "/v1/jobs/J", answer_job},
     {"/v1/jobs/*/hardness", "/v1/jobs/J/hardness", answer_hardness},
     {"/v1/jobs/*/hardest", "/v1/jobs/J/hardest?n=10", answer_hardest},
+    {"/v1/jobs/*/quarantine", "/v1/jobs/J/quarantine?from=0", answer_quarantine},
     {"/v1/jobs/*/instances/*", "/v1/jobs/J/instances/ID", answer_instance},
     {"/v1/jobs/*/instances/*/why", "/v1/jobs/J/instances/ID/why?from=0", answer_why},
 };

@@ -9,12 +9,14 @@
  *     GET /v1/jobs/J                    one of them
  *     GET /v1/jobs/J/hardness           histogram by bucket, quantiles, mean
  *     GET /v1/jobs/J/hardest?n=10       the hardest: id, key, score, visits, last loss
+ *     GET /v1/jobs/J/quarantine?from=0  the cut, and 1000 of its instances by id, from one on; the
+ *                                       `next`, if there are more. Of a job with quarantine = yes
  *     GET /v1/jobs/J/instances/ID       one instance's story
  *     GET /v1/jobs/J/instances/ID/why?from=0
  *                                       its draws and reports, of a job with audit = yes, up to the
  *                                       last commit: a part of the audit, and where the `next` is
  *
- * Errors are {"error": "..."} with 400, 404, 405.
+ * Errors are {"error": "..."} with 400, 404, 405, 409 (the job does not keep that).
  */
 #ifndef OHEMD_STATUS_H
 #define OHEMD_STATUS_H

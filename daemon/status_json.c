@@ -325,7 +325,7 @@ static json_t *json_progress(const struct job *j)
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "step", count(j->step), "lsn",
                      count(j->lsn), "epoch", count(j->coverage.epoch), "epoch_position",
                      count(j->coverage.position), "progress", real(progress), "scored_count",
-                     count(j->hardness.partition.count), "bias_share",
+                     count(hardness_scored(&j->hardness)), "bias_share",
                      real(sampler_bias_share(&j->settings.sampler, progress)), "pool_count",
                      count(j->coverage.pool_count));
 }
@@ -343,18 +343,37 @@ static json_t *json_shadow(const struct job *j)
                      "selected_loss_ratio", real(s->selected_loss / s->loss));
 }
 
+/* The cut is null while there is none; a job without a quarantine has null here. */
+static json_t *json_quarantine(const struct job *j)
+{
+    const struct quarantine *q = &j->quarantine;
+    const struct quarantine_policy *p = &q->policy;
+    double scored = hardness_scored(&j->hardness);
+
+    if (!p->on)
+        return json_null();
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "suspect_count", count(q->suspects),
+        "suspect_ratio", real(scored > 0 ? q->suspects / scored : 0), "pardoned_count",
+        count(q->pardons), "cut_score", q->cut > 0 ? real(q->cut) : json_null(), "explained_ratio",
+        p->share > 0 ? json_null() : real(q->explained), "share_ratio",
+        p->share > 0 ? real(p->share) : json_null(), "cap_ratio", real(p->cap), "cv_max",
+        p->cv > 0 ? real(p->cv) : json_null(), "visits_min", count(p->visits));
+}
+
 json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_ms)
 {
     json_t *report =
         json_pack("{s:o, s:o}", "all", json_stats(&j->last_all), "kept", json_stats(&j->last_kept));
     json_t *rest =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings",
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings",
                   json_settings(&j->settings), "age_sent", json_ages(&j->sent_ages), "age_reported",
                   json_ages(&j->reported_ages), "leases", json_leases(&j->leases), "counters",
                   json_job_counters(&j->metrics), "audit_bytes",
                   j->audit.on ? count(j->audit.end - j->audit.begin) : json_null(), "last_report",
-                  report, "selection_shadow", json_shadow(j), "epochs", json_epochs(&j->coverage),
-                  "session_count", count(j->session_count), "sessions", json_sessions(j, now_ms));
+                  report, "selection_shadow", json_shadow(j), "quarantine", json_quarantine(j),
+                  "epochs", json_epochs(&j->coverage), "session_count", count(j->session_count),
+                  "sessions", json_sessions(j, now_ms));
     json_t *progress = json_progress(j);
     json_t *job =
         json_pack("{s:o, s:o, s:o}", "name", json_text(j->settings.name), "dataset",
@@ -400,12 +419,12 @@ static json_t *json_bucket(unsigned b, uint32_t members)
                      "ceiling", ceiling, "count", count(members));
 }
 
-static json_t *json_buckets(const struct partition *p)
+static json_t *json_buckets(const struct hardness *h)
 {
     json_t *list = json_array();
 
     for (unsigned b = 0; b < PARTITION_BUCKETS; b++) {
-        uint32_t members = p->buckets[b].count;
+        uint32_t members = hardness_members(h, b);
 
         if (members > 0 && json_array_append_new(list, json_bucket(b, members)) != 0)
             goto err_after_list;
@@ -421,10 +440,10 @@ json_t *status_json_hardness(const struct job *j)
 {
     const struct hardness *h = &j->hardness;
 
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "scored_count", count(h->partition.count),
-                     "unscored_count", count(j->coverage.n - h->partition.count), "mean",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "scored_count", count(hardness_scored(h)),
+                     "unscored_count", count(j->coverage.n - hardness_scored(h)), "mean",
                      real(hardness_mean(h)), "quantiles", json_quantiles(h), "buckets",
-                     json_buckets(&h->partition));
+                     json_buckets(h));
 }
 
 /* Put the key into an object: "key" if it can be read, else "key_hex". @return 0, or -1: no memory.
@@ -448,14 +467,22 @@ static int set_key(json_t *object, const struct dataset_record *key)
     return json_object_set_new(object, "key_hex", value);
 }
 
+static const char *standing_of(const struct quarantine *q, uint32_t id)
+{
+    if (quarantine_is_pardoned(q, id))
+        return "pardoned";
+    return quarantine_is_suspect(q, id) ? "suspect" : "none";
+}
+
 json_t *status_json_instance(const struct job *j, const struct dataset *d, uint32_t id)
 {
     struct hardness_story story = hardness_story(&j->hardness, id);
-    json_t *object = json_pack(
-        "{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "id", count(id), "scored", (int)story.scored,
-        "score", real((double)story.score), "last_loss", real((double)story.last_loss), "variance",
-        real((double)story.variance), "visits", count(story.visits), "last_step",
-        count(story.last_step), "record_bytes", count(dataset_record(d, id).size));
+    json_t *object =
+        json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "id", count(id), "scored",
+                  (int)story.scored, "score", real((double)story.score), "last_loss",
+                  real((double)story.last_loss), "variance", real((double)story.variance), "visits",
+                  count(story.visits), "last_step", count(story.last_step), "record_bytes",
+                  count(dataset_record(d, id).size), "quarantine", standing_of(&j->quarantine, id));
     struct dataset_record key;
 
     /* A key that cannot be read any more is left out: the rest is still true. */
@@ -476,6 +503,25 @@ json_t *status_json_hardest(const struct job *j, const struct dataset *d, size_t
         if (json_array_append_new(list, status_json_instance(j, d, ids[i])) != 0)
             goto err_after_list;
     return list;
+
+err_after_list:
+    json_decref(list);
+    return NULL;
+}
+
+json_t *status_json_suspects(const struct job *j, const struct dataset *d, uint32_t from)
+{
+    json_t *list = json_array();
+    uint32_t id = quarantine_next(&j->quarantine, from);
+
+    while (id != UINT32_MAX && json_array_size(list) < STATUS_SUSPECTS_MAX) {
+        if (json_array_append_new(list, status_json_instance(j, d, id)) != 0)
+            goto err_after_list;
+        id = quarantine_next(&j->quarantine, id + 1);
+    }
+    return json_pack("{s:o, s:o, s:o, s:o}", "job", json_text(j->settings.name), "quarantine",
+                     json_quarantine(j), "instances", list, "next",
+                     id != UINT32_MAX ? count(id) : json_null());
 
 err_after_list:
     json_decref(list);

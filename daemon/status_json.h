@@ -18,8 +18,9 @@
 
 #include <jansson.h>
 
-#define STATUS_SESSIONS_MAX 256 /* listed per job; their count is always given */
-#define STATUS_EPOCHS_MAX   8   /* closed epochs listed per job, and open ones */
+#define STATUS_SESSIONS_MAX 256  /* listed per job; their count is always given */
+#define STATUS_SUSPECTS_MAX 1000 /* instances of a quarantine in one answer */
+#define STATUS_EPOCHS_MAX   8    /* closed epochs listed per job, and open ones */
 
 /** @param old  earlier generations of it that are kept for batches */
 json_t *status_json_dataset(const struct config_dataset *c, const struct dataset *d, size_t old);
@@ -41,6 +42,9 @@ json_t *status_json_hardest(const struct job *j, const struct dataset *d, size_t
 
 /** @param id  below the job's instance count */
 json_t *status_json_instance(const struct job *j, const struct dataset *d, uint32_t id);
+
+/** The quarantine and its instances, by id, from one on. @param from  below the instance count */
+json_t *status_json_suspects(const struct job *j, const struct dataset *d, uint32_t from);
 
 /** Which it is: the names of the job and the instance. @param id  likewise */
 json_t *status_json_name(const struct job *j, const struct dataset *d, uint32_t id);

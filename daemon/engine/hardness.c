@@ -74,6 +74,8 @@ int hardness_grow(struct hardness *h, uint32_t n)
     if (rc != 0)
         return rc;
     memcpy(larger.entries, h->entries, h->n * sizeof *h->entries);
+    memcpy(larger.aside, h->aside, sizeof h->aside);
+    larger.aside_count = h->aside_count;
     partition_copy(&larger.partition, &h->partition);
     if (h->ordered != NULL)
         ordered_copy(larger.ordered, h->ordered);
@@ -148,6 +150,11 @@ static void insert(struct hardness *h, uint32_t id, unsigned bucket)
 
 static void move(struct hardness *h, uint32_t id, unsigned from, unsigned to)
 {
+    if (hardness_is_aside(h, id)) {
+        h->aside[from]--;
+        h->aside[to]++;
+        return;
+    }
     partition_move(&h->partition, id, from, to);
     if (h->ordered != NULL)
         ordered_move(h->ordered, id, from, to);
@@ -165,6 +172,28 @@ void hardness_report(struct hardness *h, uint32_t id, float loss, uint64_t step)
         move(h, id, before, partition_bucket_of(e->score));
     else
         insert(h, id, partition_bucket_of(e->score));
+}
+
+void hardness_set_aside(struct hardness *h, uint32_t id)
+{
+    unsigned bucket = partition_bucket_of(h->entries[id].score);
+
+    assert(h->entries[id].visits > 0 && !hardness_is_aside(h, id));
+    partition_remove(&h->partition, id, bucket);
+    if (h->ordered != NULL)
+        ordered_remove(h->ordered, id, bucket);
+    h->aside[bucket]++;
+    h->aside_count++;
+}
+
+void hardness_take_back(struct hardness *h, uint32_t id)
+{
+    unsigned bucket = partition_bucket_of(h->entries[id].score);
+
+    assert(hardness_is_aside(h, id));
+    h->aside[bucket]--;
+    h->aside_count--;
+    insert(h, id, bucket);
 }
 
 /* No NaN, no infinity, not negative (nor -0): what is larger has an exponent or a sign too many. */
@@ -198,6 +227,8 @@ int hardness_rebuild(struct hardness *h)
     partition_clear(&h->partition);
     if (h->ordered != NULL)
         ordered_clear(h->ordered);
+    memset(h->aside, 0, sizeof h->aside);
+    h->aside_count = 0;
     for (uint32_t id = 0; id < h->n; id++)
         if (h->entries[id].visits > 0)
             insert(h, id, partition_bucket_of(h->entries[id].score));
@@ -206,7 +237,7 @@ int hardness_rebuild(struct hardness *h)
 
 void hardness_adopt(struct hardness *h, const struct hardness *from, float factor)
 {
-    assert(h->n == from->n && h->partition.count == 0);
+    assert(h->n == from->n && hardness_scored(h) == 0);
     for (uint32_t id = 0; id < h->n; id++) {
         const struct hardness_entry *other = &from->entries[id];
         float variance = unpack_variance(other->variance) * (factor * factor);
@@ -233,7 +264,7 @@ FETCH void fetch_cell(const struct hardness *h, uint32_t id)
 {
     const struct hardness_entry *e = &h->entries[id];
 
-    if (e->visits > 0)
+    if (e->visits > 0 && partition_has(&h->partition, id))
         __builtin_prefetch(
             partition_cell(&h->partition, partition_bucket_of(e->score), h->partition.place[id]),
             1);
@@ -269,10 +300,10 @@ struct hardness_story hardness_story(const struct hardness *h, uint32_t id)
 
 double hardness_quantile(const struct hardness *h, double q)
 {
-    double rank = q * h->partition.count, below = 0;
+    double rank = q * hardness_scored(h), below = 0;
 
     for (unsigned b = 0; b < PARTITION_BUCKETS; b++) {
-        double count = h->partition.buckets[b].count;
+        double count = hardness_members(h, b);
 
         if (count > 0 && below + count >= rank) {
             double floor = partition_bucket_floor(b), ceiling = partition_bucket_floor(b + 1);
@@ -290,6 +321,6 @@ double hardness_mean(const struct hardness *h)
     double sum = 0;
 
     for (unsigned b = 0; b < PARTITION_BUCKETS; b++)
-        sum += h->partition.buckets[b].count * partition_bucket_middle(b);
-    return h->partition.count > 0 ? sum / h->partition.count : 0;
+        sum += hardness_members(h, b) * partition_bucket_middle(b);
+    return hardness_scored(h) > 0 ? sum / hardness_scored(h) : 0;
 }

@@ -2,7 +2,9 @@
  *
  * A loss pulls its instance's score towards itself: h <- h + lambda * (loss - h), the first sets
  * h = loss. An instance without a report has no score and is in no bucket of the partition:
- * coverage brings it. Age is counted in steps, not seconds: a paused run must not forget.
+ * coverage brings it. One that is set aside keeps its score and is in no bucket either: its score
+ * moves with its reports, but no draw by hardness finds it. Age is counted in steps, not seconds: a
+ * paused run must not forget.
  */
 #ifndef OHEM_HARDNESS_H
 #define OHEM_HARDNESS_H
@@ -35,8 +37,10 @@ struct hardness {
     uint32_t n;
     float lambda; /* 0 < lambda <= 1 */
     struct hardness_entry *entries;
-    struct partition partition; /* of the ids that have a score */
+    struct partition partition; /* of the ids that have a score and are not set aside */
     struct ordered *ordered;    /* the same for draws in strict order; NULL in free order */
+    uint32_t aside_count;
+    uint32_t aside[PARTITION_BUCKETS]; /* those set aside, by the bucket of their score */
 };
 
 /** @return 0 or -OHEM_NOMEM. n >= 1. */
@@ -61,6 +65,26 @@ int hardness_grow(struct hardness *h, uint32_t n);
  */
 void hardness_report(struct hardness *h, uint32_t id, float loss, uint64_t step);
 
+/** Take an id that has a score out of its bucket, or put it back. O(1). */
+void hardness_set_aside(struct hardness *h, uint32_t id);
+void hardness_take_back(struct hardness *h, uint32_t id);
+
+static inline bool hardness_is_aside(const struct hardness *h, uint32_t id)
+{
+    return h->aside_count > 0 && h->entries[id].visits > 0 && !partition_has(&h->partition, id);
+}
+
+/** How many have a score, and how many of these in a bucket's range; those set aside included. */
+static inline uint32_t hardness_scored(const struct hardness *h)
+{
+    return h->partition.count + h->aside_count;
+}
+
+static inline uint32_t hardness_members(const struct hardness *h, unsigned bucket)
+{
+    return h->partition.buckets[bucket].count + h->aside[bucket];
+}
+
 /* ---- a memory that comes from the disk ---------------------------------------------------------
  *
  * Entries are written to h->entries as they were, what was reported since is applied, and then one
@@ -73,8 +97,8 @@ bool hardness_sound(const struct hardness_entry *entries, uint32_t count);
 /** What hardness_report() does to the entry, bit for bit, and no more. */
 void hardness_apply(struct hardness *h, uint32_t id, float loss, uint64_t step);
 
-/** Sort all ids into their buckets anew. As if every report had come now, but for the order in the
- *  bags, which is that of the ids.
+/** Sort all ids into their buckets anew; none is set aside then. As if every report had come now,
+ * but for the order in the bags, which is that of the ids.
  *  @return 0, or -OHEM_STATE: an entry is not sound, and the buckets are what they were */
 int hardness_rebuild(struct hardness *h);
 
@@ -102,7 +126,7 @@ double hardness_quantile(const struct hardness *h, double q);
 double hardness_mean(const struct hardness *h);
 
 /**
- * The hardest n instances, hardest first, ties by id.
+ * The hardest n instances of those that are not set aside, hardest first, ties by id.
  * @param ids  room for n <= HARDNESS_HARDEST_MAX
  * @return how many there are. Exact as long as HARDNESS_SCAN_MAX ids need to be looked at; beyond
  *         that the list is a sample of the lowest bucket that it reaches.

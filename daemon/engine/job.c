@@ -30,6 +30,10 @@ static int init_parts(struct job *j)
     int rc = init_memory(j);
 
     if (rc == 0)
+        rc = quarantine_init(&j->quarantine, (uint32_t)n, &s->quarantine);
+    if (rc == 0 && s->quarantine.on)
+        rc = (j->flags = malloc(MESSAGE_BATCH_SIZE_MAX)) != NULL ? 0 : -OHEM_NOMEM;
+    if (rc == 0)
         rc = coverage_init(&j->coverage, n, rng_make(s->seed, s->name, RNG_PERMUTATION));
     if (rc == 0)
         rc = sampler_init(&j->sampler, &s->sampler, rng_make(s->seed, s->name, RNG_DRAW),
@@ -95,7 +99,9 @@ void job_free(struct job *j)
     lease_table_deinit(&j->leases);
     sampler_deinit(&j->sampler);
     coverage_deinit(&j->coverage);
+    quarantine_deinit(&j->quarantine);
     hardness_deinit(&j->hardness);
+    free(j->flags);
     free(j->losses);
     free(j);
 }
@@ -153,6 +159,24 @@ static void apply_losses(struct job *j, const struct job_batch *b, const float *
     }
 }
 
+/* Scores have moved: who is a suspect now? */
+static void judge(struct job *j, const struct job_batch *b)
+{
+    uint32_t left;
+
+    if (!j->quarantine.policy.on)
+        return;
+    j->metrics.suspects_found +=
+        quarantine_see(&j->quarantine, &j->hardness, b->ids, b->count, &left);
+    j->metrics.suspects_left += left;
+}
+
+void job_pardon(struct job *j, uint32_t id, bool pardoned)
+{
+    quarantine_pardon(&j->quarantine, &j->hardness, id, pardoned);
+    j->saved.dirty = true;
+}
+
 int job_reserve_report(struct job *j, uint32_t count)
 {
     int rc = j->settings.durable ? journal_reserve(&j->journal, count) : 0;
@@ -187,6 +211,7 @@ uint64_t job_apply(struct job *j, const struct job_batch *b, const float *losses
     if (losses == NULL)
         return j->lsn;
     apply_losses(j, b, losses);
+    judge(j, b);
     keep_report(j, b, losses);
     j->metrics.reports_applied++;
     return j->lsn;

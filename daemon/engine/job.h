@@ -12,6 +12,7 @@
 #include "journal.h"
 #include "lease.h"
 #include "metrics.h"
+#include "quarantine.h"
 #include "sampler.h"
 #include "selection.h"
 #include "session.h"
@@ -45,6 +46,7 @@ struct job_settings {
     double lambda; /* 0 < lambda <= 1 */
     struct sampler_policy sampler;
     struct selection_policy selection;
+    struct quarantine_policy quarantine;
     uint32_t batch_size; /* for sessions that ask for none */
     uint32_t credit;     /* likewise */
     uint64_t lease_ms, late_ms;
@@ -105,6 +107,7 @@ struct job_growth {
 struct job {
     struct job_settings settings;
     struct hardness hardness;
+    struct quarantine quarantine;
     struct coverage coverage;
     struct sampler sampler;
     struct lease_table leases;
@@ -127,6 +130,7 @@ struct job {
     struct rng select_rng;
     struct job_ages sent_ages, reported_ages;
     float *losses;          /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
+    uint8_t *flags;         /* scratch, likewise; with a quarantine */
     struct lease forgotten; /* scratch: a batch that only its report still knows of, [..SIZE_MAX] */
     struct job_saved saved;
     TAILQ_ENTRY(job) of_engine;
@@ -232,6 +236,9 @@ int job_grow(struct job *j, const struct job_dataset *dataset, struct reason *wh
 
 /** Its data set, with the ids that wait to join: a job that is begun anew has them at once. */
 struct job_dataset job_dataset_to_come(const struct job *j);
+
+/** Release an instance from the quarantine by hand, for good; or let it be a suspect again. */
+void job_pardon(struct job *j, uint32_t id, bool pardoned);
 
 /** Other policies from now on, and other wishes for trainers that have none. */
 void job_set_policies(struct job *j, const struct job_settings *s);

@@ -41,7 +41,8 @@ size_t job_capture_bytes(const struct job *j)
         bytes += s->dirty ? session_capture_bytes() : 0;
     return bytes + lease_capture_bytes(&j->leases) + pool_capture_bytes(j) +
            strict_capture_bytes(&j->strict) + steps_capture_bytes(&j->steps) +
-           journal_capture_bytes(&j->journal) + audit_capture_bytes(&j->audit);
+           journal_capture_bytes(&j->journal) + audit_capture_bytes(&j->audit) +
+           quarantine_capture_bytes(&j->quarantine);
 }
 
 /* In strict order a life draws again what an earlier one may have handed out: that stays reserved.
@@ -89,6 +90,9 @@ static void capture_job(struct job *j, struct rows *out)
                             .growth_n = j->growth.n,
                             .growth_generation = j->growth.generation,
                             .growth_step = j->growth.step,
+                            .quarantine_cut = j->quarantine.cut,
+                            .quarantine_explained = j->quarantine.explained,
+                            .quarantine_unseen = j->quarantine.unseen,
                             .metrics = j->metrics};
     memcpy(row->name, j->settings.name, sizeof j->settings.name);
     memcpy(row->generations, j->generations, sizeof j->generations);
@@ -181,6 +185,7 @@ void job_capture(struct job *j, struct rows *out)
     lease_capture(&j->leases, j->saved.number, out);
     capture_pool(j, out);
     steps_capture(&j->steps, j->saved.number, out);
+    quarantine_capture(&j->quarantine, j->saved.number, out);
     journal_capture(&j->journal, j->saved.number, j->lsn, &j->hardness, out);
     j->strict.held_captured = j->strict.held;
     j->saved.dirty = false;

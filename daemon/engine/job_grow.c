@@ -100,6 +100,8 @@ static int take_room(struct job *j, uint64_t n)
         rc = journal_grow(&j->journal, n);
     if (rc == 0 && n > j->hardness.n)
         rc = hardness_grow(&j->hardness, (uint32_t)n);
+    if (rc == 0 && n > j->quarantine.n)
+        rc = quarantine_grow(&j->quarantine, (uint32_t)n);
     return rc;
 }
 
@@ -199,6 +201,8 @@ void job_set_policies(struct job *j, const struct job_settings *s)
 {
     j->settings.sampler = s->sampler;
     j->settings.selection = s->selection;
+    quarantine_set_policy(&j->quarantine, &s->quarantine);
+    j->settings.quarantine = j->quarantine.policy;
     j->shadow = (struct job_shadow){0};
     j->settings.batch_size = s->batch_size;
     j->settings.credit = s->credit;

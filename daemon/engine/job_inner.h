@@ -94,11 +94,13 @@ int job_explain_token(const struct job *j, struct token token, struct reason *wh
  *  asked: it must not be lost for a setting that has changed. @return 0 or -OHEM_INVALID */
 int job_check_select(struct job *j, const struct message_select *select, struct reason *why);
 
-/** Choose what the report is answered; its losses are in j->losses. */
-void job_choose(struct job *j, const struct message_loss *loss, struct selection *out);
+/** Choose what the report is answered; its losses are in j->losses.
+ *  @param ids  the batch's, as many; NULL: they are not known, and nobody is a suspect */
+void job_choose(struct job *j, const struct message_loss *loss, const uint32_t *ids,
+                struct selection *out);
 
 /** What the policy would have kept, if it only looks on; else zeros. */
-struct job_shadow job_look_on(struct job *j, const struct message_loss *loss,
+struct job_shadow job_look_on(struct job *j, const struct message_loss *loss, const uint32_t *ids,
                               struct selection *scratch);
 
 /** The report counts: so does what was seen of it, and what was selected. */

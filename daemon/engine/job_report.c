@@ -159,10 +159,10 @@ static int take(struct job *j, struct session *s, struct lease *l, const struct 
                 uint64_t digest, struct reason *why)
 {
     struct lease_answer *a = &l->answer;
-    struct job_shadow seen = job_look_on(j, loss, &a->selection);
+    struct job_shadow seen = job_look_on(j, loss, l->ids, &a->selection);
     int rc;
 
-    job_choose(j, loss, &a->selection);
+    job_choose(j, loss, l->ids, &a->selection);
     rc = strict_is_on(&j->strict) ? take_strict(j, s, l, loss->seq, digest, why)
                                   : take_free(j, s, l, digest, why);
     if (rc != 0)
@@ -227,7 +227,7 @@ static int repeat(struct job *j, struct session *s, const struct message_loss *l
     a->seq = loss->seq;
     a->lsn = claim != NULL ? claim->lsn : 0;
     if (claim != NULL) {
-        job_choose(j, loss, &a->selection);
+        job_choose(j, loss, loss->ids.count > 0 ? l->ids : NULL, &a->selection);
     } else {
         a->selection =
             (struct selection){.indices = a->selection.indices, .weights = a->selection.weights};
@@ -344,7 +344,7 @@ static int answer_early(struct job *j, struct session *s, const struct message_l
     l->token = loss->token;
     l->answer.seq = loss->seq;
     l->answer.lsn = loss->token.step + 1;
-    job_choose(j, loss, &l->answer.selection);
+    job_choose(j, loss, NULL, &l->answer.selection);
     j->metrics.reports_early++;
     *out = (struct job_outcome){l, SELECTION_FLAG_EARLY};
     return 0;

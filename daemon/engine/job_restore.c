@@ -77,7 +77,7 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
 
     if (job_row_name(value, size) == NULL || row->open_count > COVERAGE_OPEN_MAX ||
         row->joined_count > COVERAGE_JOINED_MAX || row->pool_count > JOB_INSTANCES_OUT_MAX ||
-        row->audit_begin > row->audit_end ||
+        row->audit_begin > row->audit_end || !(row->quarantine_cut >= 0) ||
         (row->growth_n > 0 && (row->growth_n <= row->n || row->staleness == 0)) ||
         size != sizeof *row + row->open_count * sizeof *row->open)
         return damaged(j, "the job", 0, why);
@@ -102,6 +102,9 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
                                     .step = row->growth_step,
                                     .saved = true};
     j->metrics = row->metrics;
+    j->quarantine.cut = row->quarantine_cut;
+    j->quarantine.explained = row->quarantine_explained;
+    j->quarantine.unseen = row->quarantine_unseen;
     j->saved.pool_first = row->pool_first;
     j->saved.pool_end = row->pool_first + row->pool_count;
     j->audit.begin = row->audit_begin;
@@ -183,6 +186,10 @@ int job_restore_row(struct job *j, const struct rows_key *key, const void *value
         if (journal_restore_reports(&j->journal, value, size, &j->hardness) == 0)
             return 0;
         return damaged(j, "the reports up to", key->number, why);
+    case ROWS_MARKS:
+        if (quarantine_restore(&j->quarantine, key->number, value, size) == 0)
+            return 0;
+        return damaged(j, "the quarantine's block", key->number, why);
     case ROWS_TEXT:
         return restore_text(j, value, size, why);
     default:
@@ -281,6 +288,8 @@ int job_restore_end(struct job *j, uint64_t now_ms, struct reason *why)
                                                           : -OHEM_STATE;
     if (rc == 0)
         rc = hardness_rebuild(&j->hardness);
+    if (rc == 0)
+        rc = quarantine_resume(&j->quarantine, &j->hardness);
     if (rc == 0 && (!leases_are_sound(j) || !steps_are_sound(j)))
         rc = -OHEM_STATE;
     if (rc != 0) {

@@ -24,6 +24,8 @@ struct job_row {
     uint64_t audit_begin, audit_end, session_last;
     uint64_t generations[JOB_GENERATIONS_MAX];         /* earlier ones */
     uint64_t growth_n, growth_generation, growth_step; /* ids that will join; n 0: none */
+    double quarantine_cut, quarantine_explained;
+    uint64_t quarantine_unseen;
     struct coverage_joined joined[COVERAGE_JOINED_MAX];
     struct coverage_report reports[COVERAGE_REPORTS_MAX];
     struct metrics_job metrics;

@@ -25,31 +25,47 @@ int job_check_select(struct job *j, const struct message_select *select, struct 
     return 0;
 }
 
-static struct selection_input input_of(struct job *j, const struct message_loss *loss)
+/* Suspects are not selected: ignored, as if the trainer had said so. */
+static const uint8_t *flags_of(struct job *j, const struct message_loss *loss, const uint32_t *ids)
+{
+    const uint8_t *said = loss->flags.count > 0 ? loss->flags.data : NULL;
+
+    if (j->quarantine.suspects == 0 || ids == NULL)
+        return said;
+    for (size_t i = 0; i < loss->losses.count; i++)
+        j->flags[i] =
+            (uint8_t)((said != NULL ? said[i] : 0) |
+                      (quarantine_is_suspect(&j->quarantine, ids[i]) ? LOSS_FLAG_IGNORED : 0));
+    return j->flags;
+}
+
+static struct selection_input input_of(struct job *j, const struct message_loss *loss,
+                                       const uint32_t *ids)
 {
     return (struct selection_input){.losses = j->losses,
-                                    .flags = loss->flags.count > 0 ? loss->flags.data : NULL,
+                                    .flags = flags_of(j, loss, ids),
                                     .count = (uint32_t)loss->losses.count,
                                     .step = loss->token.step,
                                     .recent = &j->recent,
                                     .rng = j->select_rng};
 }
 
-void job_choose(struct job *j, const struct message_loss *loss, struct selection *out)
+void job_choose(struct job *j, const struct message_loss *loss, const uint32_t *ids,
+                struct selection *out)
 {
     struct selection_policy policy = selection_chosen(&j->settings.selection, &loss->select);
-    struct selection_input in = input_of(j, loss);
+    struct selection_input in = input_of(j, loss, ids);
 
     if (policy.rule == SELECTION_CDF)
         recent_sort(&j->recent);
     selection_choose(selection_answered(&policy), &in, out);
 }
 
-struct job_shadow job_look_on(struct job *j, const struct message_loss *loss,
+struct job_shadow job_look_on(struct job *j, const struct message_loss *loss, const uint32_t *ids,
                               struct selection *scratch)
 {
     struct selection_policy policy = selection_chosen(&j->settings.selection, &loss->select);
-    struct selection_input in = input_of(j, loss);
+    struct selection_input in = input_of(j, loss, ids);
 
     if (policy.mode != SELECTION_SHADOW)
         return (struct job_shadow){0};

@@ -35,7 +35,10 @@
     X(losses_nonfinite, "losses that were NaN or infinite, never applied") \
     X(losses_negative, "losses below zero, counted as 0 for the draw") \
     X(instances_selected, "instances chosen to be back-propagated") \
-    X(instances_ignored, "instances that could not be chosen: their trainer had flagged them") \
+    X(instances_ignored, \
+      "instances that could not be chosen: flagged by their trainer, or in quarantine") \
+    X(suspects_found, "times that an instance came into quarantine") \
+    X(suspects_left, "times that one left it since its score had fallen") \
     X(leases_expired, "batches whose lease ended without a report") \
     X(leases_released, "batches released without a report by a live trainer") \
     X(leases_abandoned, "batches held by a session when it said goodbye") \

@@ -26,6 +26,7 @@ enum rows_table {
     ROWS_JOURNAL, /* by LSN: reports that some chunk does not hold yet */
     ROWS_TEXT,    /* number 0: the settings that the job ran with last */
     ROWS_AUDIT,   /* by byte of the job's audit log; these do not come back (audit.h) */
+    ROWS_MARKS,   /* by block of ids: who is in quarantine, or pardoned */
     ROWS_TABLES_END
 };
 

@@ -15,7 +15,7 @@
 
 #define CARRY_ONE  (UINT64_C(1) << 32) /* a whole slot */
 #define DRAW_BLOCK 64u                 /* hard slots whose memory is fetched together */
-#define NO_SCORE   PARTITION_BUCKETS   /* the bucket of an instance without a report */
+#define NO_SCORE   PARTITION_BUCKETS   /* the bucket of an instance that hardness does not draw */
 
 /* A quarter full at most: a cell that is taken is then rare enough to be foreseen. */
 static unsigned seen_bits_for(uint32_t batch_size)
@@ -315,8 +315,9 @@ static void look_up_buckets(struct sampler *s, const struct hardness *h,
 {
     for (uint32_t i = 0; i < out->coverage_count; i++) {
         const struct hardness_entry *e = &h->entries[out->ids[i]];
+        bool is_drawn = e->visits > 0 && !hardness_is_aside(h, out->ids[i]);
 
-        s->buckets[i] = (uint16_t)(e->visits > 0 ? partition_bucket_of(e->score) : NO_SCORE);
+        s->buckets[i] = (uint16_t)(is_drawn ? partition_bucket_of(e->score) : NO_SCORE);
     }
 }
 

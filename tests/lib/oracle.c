@@ -411,12 +411,12 @@ static void take(struct oracle *o, struct oracle_batch *b, const struct message_
           o->now.applied_count, a->lsn);
 }
 
-/* The same losses always select the same. */
+/* The same losses always select the same, if nobody is in quarantine. */
 static void check_answer(struct oracle *o, struct oracle_batch *b, const struct oracle_answer *a)
 {
     if ((a->flags & (SELECTION_FLAG_FORGOTTEN | SELECTION_FLAG_SUPERSEDED)) != 0)
         return;
-    CHECK(b->selected == 0 || b->selected == a->selected,
+    CHECK(b->selected == 0 || b->selected == a->selected || o->settings.quarantine.on,
           "the same losses of step %" PRIu64 " get another selection", b->token.step);
     CHECK(o->strict || a->lsn == mark(o, b)->lsn,
           "the report of step %" PRIu64 " was number %" PRIu64 " and now is %" PRIu64,
@@ -471,7 +471,7 @@ static void judge_early(struct oracle *o, struct oracle_batch *b, const struct o
         is_drawn |= o->batches[i].token.step == b->token.step &&
                     mark_in(&o->now, i)->lease != ORACLE_UNKNOWN;
     CHECK(o->strict && !is_drawn, "step %" PRIu64 " is drawn, its report must wait", b->token.step);
-    CHECK(b->selected == 0 || b->selected == a->selected,
+    CHECK(b->selected == 0 || b->selected == a->selected || o->settings.quarantine.on,
           "the same losses of step %" PRIu64 " get another selection", b->token.step);
     b->selected = a->selected;
 }

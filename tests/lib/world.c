@@ -384,6 +384,8 @@ void world_capture(struct world *w)
     CHECK(engine_capture(&w->engine, &w->rows) == 0, "there is memory for a capture");
     for (size_t i = 0; i < w->job_count; i++)
         oracle_capture(&w->oracles[i]), scribe_capture(&w->scribes[i]);
+    for (size_t i = 0; i < w->job_count; i++)
+        warden_capture(&w->wardens[i], engine_find_job(&w->engine, w->jobs[i].name));
     w->stage = WORLD_CAPTURED;
     world_trace(w, "captured, %zu rows", w->rows.count);
 }
@@ -394,6 +396,8 @@ void world_write(struct world *w)
     disk_write(&w->disk, &w->rows);
     for (size_t i = 0; i < w->job_count; i++)
         oracle_written(&w->oracles[i]), scribe_written(&w->scribes[i]);
+    for (size_t i = 0; i < w->job_count; i++)
+        warden_written(&w->wardens[i]);
     w->stage = WORLD_WRITTEN;
     world_trace(w, "written");
 }
@@ -444,6 +448,8 @@ static void begin_life(struct world *w)
         oracle_restored(&w->oracles[i], w->now_ms);
     for (size_t i = 0; i < w->job_count; i++)
         scribe_restored(&w->scribes[i], engine_find_job(&w->engine, w->jobs[i].name));
+    for (size_t i = 0; i < w->job_count; i++)
+        warden_restored(&w->wardens[i], engine_find_job(&w->engine, w->jobs[i].name));
     for (size_t i = 0; i < w->survivor_count; i++)
         w->survivors[i].active_ms = w->now_ms;
     world_trace(w, "life %" PRIu64 " begins, %zu rows", w->lives, w->disk.count);
@@ -525,7 +531,7 @@ void world_deinit(struct world *w)
         survivor_deinit(&w->survivors[i]);
     for (size_t i = 0; i < w->job_count; i++) {
         oracle_deinit(&w->oracles[i]);
-        scribe_deinit(&w->scribes[i]);
+        scribe_deinit(&w->scribes[i]), warden_deinit(&w->wardens[i]);
         undisturbed_deinit(&w->undisturbed[i]);
     }
     disk_deinit(&w->disk);

@@ -11,6 +11,7 @@
 #include "disk.h"
 #include "oracle.h"
 #include "scribe.h"
+#include "warden.h"
 #include "survivor.h"
 #include "undisturbed.h"
 
@@ -33,6 +34,7 @@ struct world {
     struct job_settings jobs[WORLD_JOBS_MAX];
     struct oracle oracles[WORLD_JOBS_MAX];
     struct scribe scribes[WORLD_JOBS_MAX]; /* of jobs with an audit */
+    struct warden wardens[WORLD_JOBS_MAX];
     struct undisturbed undisturbed[WORLD_JOBS_MAX];
     bool compares; /* strict order: with the undisturbed run */
     size_t job_count;

@@ -86,6 +86,8 @@ static void choose_job(struct schedule *c, size_t number, bool strict)
     j->sampler.unique = world_chance(w, 500);
     j->sampler.beta = 0.5; /* or all weights are alike */
     j->sampler.weight = (enum sampler_weight)world_roll(w, 3);
+    j->quarantine = (struct quarantine_policy){
+        .on = !strict && j->seed % 2 == 0, .share = 0.3, .visits = 2, .cap = 0.25};
 }
 
 static struct survivor *enter(struct schedule *c, size_t job)
@@ -558,7 +560,7 @@ static void finish(struct schedule *c)
 
 struct totals {
     uint64_t reports, late, repeats, forgotten, superseded, again, lies, writes_failed, drains,
-        ended, batches, epochs, lives, audited, deaths[WORLD_STAGES + 1];
+        ended, batches, epochs, lives, audited, suspects, deaths[WORLD_STAGES + 1];
 };
 
 static void add_up(struct totals *t, const struct schedule *c)
@@ -583,6 +585,7 @@ static void add_up(struct totals *t, const struct schedule *c)
         t->again += o->again;
         t->batches += o->batch_count;
         t->audited += w->scribes[i].events;
+        t->suspects += w->wardens[i].found;
         t->epochs += o->now.closed_count;
     }
 }
@@ -649,15 +652,17 @@ static void live(uint64_t seed, struct totals *totals)
 
 static void print_totals(unsigned long count, const struct totals *t)
 {
-    print_message(
-        "%lu schedules: %" PRIu64 " lives, deaths %" PRIu64 " idle %" PRIu64 " captured %" PRIu64
-        " written %" PRIu64 " starting %" PRIu64 " drained, %" PRIu64 " writes failed, %" PRIu64
-        " batches, %" PRIu64 " again, %" PRIu64 " reports, %" PRIu64 " late, %" PRIu64
-        " repeated, %" PRIu64 " forgotten, %" PRIu64 " superseded, %" PRIu64 " lies, %" PRIu64
-        " sessions forgotten, %" PRIu64 " epochs, %" PRIu64 " draws and reports audited\n",
-        count, t->lives, t->deaths[WORLD_IDLE], t->deaths[WORLD_CAPTURED], t->deaths[WORLD_WRITTEN],
-        t->deaths[WORLD_STAGES], t->drains, t->writes_failed, t->batches, t->again, t->reports,
-        t->late, t->repeats, t->forgotten, t->superseded, t->lies, t->ended, t->epochs, t->audited);
+    print_message("%lu schedules: %" PRIu64 " lives, deaths %" PRIu64 " idle %" PRIu64
+                  " captured %" PRIu64 " written %" PRIu64 " starting %" PRIu64 " drained, %" PRIu64
+                  " writes failed, %" PRIu64 " batches, %" PRIu64 " again, %" PRIu64
+                  " reports, %" PRIu64 " late, %" PRIu64 " repeated, %" PRIu64
+                  " forgotten, %" PRIu64 " superseded, %" PRIu64 " lies, %" PRIu64
+                  " sessions forgotten, %" PRIu64 " epochs, %" PRIu64
+                  " draws and reports audited, %" PRIu64 " suspects back\n",
+                  count, t->lives, t->deaths[WORLD_IDLE], t->deaths[WORLD_CAPTURED],
+                  t->deaths[WORLD_WRITTEN], t->deaths[WORLD_STAGES], t->drains, t->writes_failed,
+                  t->batches, t->again, t->reports, t->late, t->repeats, t->forgotten,
+                  t->superseded, t->lies, t->ended, t->epochs, t->audited, t->suspects);
 }
 
 static void run(unsigned long first, unsigned long count)
@@ -683,7 +688,7 @@ static void run(unsigned long first, unsigned long count)
         assert_true(t.reports > 0 && t.late > 0 && t.repeats > 0 && t.forgotten > 0 &&
                     t.again > 0 && t.lies > 0 && t.writes_failed > 0 && t.ended > 0 &&
                     t.epochs > 0 && t.drains > 0 && t.superseded > 0 && t.audited > 0 &&
-                    t.deaths[WORLD_IDLE] > 0 && t.deaths[WORLD_CAPTURED] > 0 &&
+                    t.suspects > 0 && t.deaths[WORLD_IDLE] > 0 && t.deaths[WORLD_CAPTURED] > 0 &&
                     t.deaths[WORLD_WRITTEN] > 0 && t.deaths[WORLD_STAGES] > 0);
 }
 
