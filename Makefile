@@ -6,6 +6,7 @@
 #   make demo         Fashion-MNIST, a daemon and a trainer, in about two minutes
 #   make bench        speeds, as ratios                   QUICK=1
 #   make bench-scale  memory and draws at N = 10^8        QUICK=1
+#   make experiment-noise  what the quarantine finds among wrong labels, and its worth    SEEDS=3
 #   make fuzz F=codec SECONDS=60
 #   make lint, make install DESTDIR= PREFIX=, make deps-demo, deps-check, ... (apt)
 #
@@ -216,6 +217,13 @@ $(SCALE): $(call objs,$(SCALE_SRC)) $(O)/libdaemon.a $(O)/libengine.a $(O)/libpr
 bench-scale: deps-bench
 	@$(MAKE) -s -j2 $(SCALE)
 	@tests/bench/scale.sh $(O) $(QUICK)
+
+.PHONY: experiment-noise
+SEEDS ?= 3
+experiment-noise: deps-check
+	@$(MAKE) -s -j2 all
+	@OHEM_BUILD=$(O) PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 tests/experiments/noise.py --seeds $(SEEDS) \
+	  $(if $(FLIPS),--flips $(FLIPS)) $(if $(VALIDATE),--validate)
 
 # what scale.trace was recorded with: tests/bench/scale_record.sh $(O) tests/bench/scale.trace
 $(O)/tests/bench/scale_record: $(call objs,tests/bench/scale_record.c \

@@ -179,6 +179,26 @@ static void print_settings(const json_t *settings)
     (void)putchar('\n');
 }
 
+/* Of a bias that decides by itself, or only looks on. */
+static void print_bias(const json_t *job)
+{
+    const json_t *bias = json_object_get(job, "bias");
+    const char *mode =
+        json_text_at(json_object_get(json_object_get(job, "settings"), "policy"), "bias");
+
+    if (strcmp(mode, "auto") == 0)
+        (void)printf("  bias       by itself: %s, gain %.3g (now %.3g)\n",
+                     json_is_true(json_object_get(bias, "in_force")) ? "in force" : "not in force",
+                     json_real_at(bias, "gain_mean"), json_real_at(bias, "gain_now"));
+    else if (strcmp(mode, "shadow") == 0)
+        (void)printf("  shadow     %.3g of the draws would be by hardness, of %.3g times the mean "
+                     "score (gain %.3g)\n",
+                     json_real_at(bias, "planned_share"), json_real_at(bias, "score_ratio"),
+                     json_real_at(bias, "gain_now"));
+    else if (strcmp(mode, "off") == 0)
+        (void)puts("  bias       off");
+}
+
 static void print_quarantine(const json_t *job)
 {
     const json_t *q = json_object_get(job, "quarantine");
@@ -303,6 +323,7 @@ void view_jobs(const json_t *jobs)
         (void)putchar('\n');
         print_standing(j);
         print_settings(json_object_get(j, "settings"));
+        print_bias(j);
         print_quarantine(j);
         print_shadow(j);
         (void)putchar('\n');

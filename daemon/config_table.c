@@ -77,6 +77,10 @@ static const char *const readahead_words[] = {
     [DATASET_READAHEAD_NO] = "no",
     [DATASET_READAHEAD_NO + 1] = NULL,
 };
+static const char *const bias_words[] = {
+    [SAMPLER_ON] = "on",   [SAMPLER_AUTO] = "auto",  [SAMPLER_SHADOW] = "shadow",
+    [SAMPLER_OFF] = "off", [SAMPLER_OFF + 1] = NULL,
+};
 static const char *const mode_words[] = {
     [SELECTION_ON] = "on",
     [SELECTION_SHADOW] = "shadow",
@@ -172,6 +176,11 @@ const struct config_setting config_settings[] = {
      .unit = "instances", LIVE, .meaning = "K, for trainers that ask for none"},
     {JOB("beta", settings.sampler.beta), REAL(0, 1), LIVE,
      .meaning = "how far the weights (N p)^-beta undo the bias: 0 not, 1 wholly"},
+    {JOB("bias", settings.sampler.mode), WORD(bias_words), LIVE,
+     .meaning = "draws by hardness: auto, where they pay; shadow: none, but status tells what they "
+                "would do"},
+    {JOB("bias_gain", settings.sampler.gain_min), REAL(1, 1e6), LIVE,
+     .meaning = "with bias = auto: the gain above which they pay"},
     {JOB("cdf_floor", settings.selection.cdf_floor), SHARE, LIVE,
      .meaning = "with select = cdf: the least probability"},
     {JOB("cdf_power", settings.selection.cdf_power), REAL(0, SELECT_CDF_POWER_MAX), LIVE,

@@ -5,6 +5,7 @@
  */
 #include "status_json.h"
 
+#include "engine/gain.h"
 #include "json_text.h"
 
 #include <inttypes.h>
@@ -154,12 +155,18 @@ static json_t *json_policy(const struct sampler_policy *p)
     static const char *const normalise[] = {
         [SAMPLER_MEAN] = "mean", [SAMPLER_MAX] = "max", [SAMPLER_NONE] = "none"};
 
-    return json_pack("{s:o, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "rho", real(p->rho),
-                     "weight", weight_names[p->weight], "alpha", real(p->alpha), "beta",
-                     real(p->beta), "normalise", normalise[p->normalise], "unique", (int)p->unique,
-                     "redraws", count(p->redraws), "warmup_epochs", real(p->warmup_epochs),
-                     "anneal_in_epochs", real(p->anneal_in), "anneal_out_epochs",
-                     real(p->anneal_out), "epochs", real(p->epochs));
+    static const char *const modes[] = {[SAMPLER_ON] = "on",
+                                        [SAMPLER_AUTO] = "auto",
+                                        [SAMPLER_SHADOW] = "shadow",
+                                        [SAMPLER_OFF] = "off"};
+
+    return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "bias",
+                     modes[p->mode], "gain_min", real(p->gain_min), "rho", real(p->rho), "weight",
+                     weight_names[p->weight], "alpha", real(p->alpha), "beta", real(p->beta),
+                     "normalise", normalise[p->normalise], "unique", (int)p->unique, "redraws",
+                     count(p->redraws), "warmup_epochs", real(p->warmup_epochs), "anneal_in_epochs",
+                     real(p->anneal_in), "anneal_out_epochs", real(p->anneal_out), "epochs",
+                     real(p->epochs));
 }
 
 static json_t *json_selection(const struct selection_policy *p)
@@ -326,8 +333,23 @@ static json_t *json_progress(const struct job *j)
                      count(j->lsn), "epoch", count(j->coverage.epoch), "epoch_position",
                      count(j->coverage.position), "progress", real(progress), "scored_count",
                      count(hardness_scored(&j->hardness)), "bias_share",
-                     real(sampler_bias_share(&j->settings.sampler, progress)), "pool_count",
-                     count(j->coverage.pool_count));
+                     real(sampler_is_biased(&j->sampler)
+                              ? sampler_bias_share(&j->settings.sampler, progress)
+                              : 0),
+                     "pool_count", count(j->coverage.pool_count));
+}
+
+/* What the bias does, or in shadow would do. The gain is what it would have, by the present scores,
+ * and with bias = auto the moving average that decides. */
+static json_t *json_bias(const struct job *j)
+{
+    struct sampler_outlook o = sampler_look(&j->sampler, &j->hardness, &j->coverage);
+
+    return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o}", "in_force",
+                     (int)sampler_is_biased(&j->sampler), "planned_share", real(o.bias_share),
+                     "score_ratio", real(o.score_ratio), "overlap_ratio", real(o.overlap),
+                     "gain_now", real(gain_measure(&j->hardness)), "gain_mean",
+                     j->sampler.policy.mode == SAMPLER_AUTO ? real(j->sampler.gain) : json_null());
 }
 
 /* Shares are null while there is nothing to have a share of. */
@@ -366,14 +388,14 @@ json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_m
     json_t *report =
         json_pack("{s:o, s:o}", "all", json_stats(&j->last_all), "kept", json_stats(&j->last_kept));
     json_t *rest =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings",
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings",
                   json_settings(&j->settings), "age_sent", json_ages(&j->sent_ages), "age_reported",
                   json_ages(&j->reported_ages), "leases", json_leases(&j->leases), "counters",
                   json_job_counters(&j->metrics), "audit_bytes",
                   j->audit.on ? count(j->audit.end - j->audit.begin) : json_null(), "last_report",
                   report, "selection_shadow", json_shadow(j), "quarantine", json_quarantine(j),
-                  "epochs", json_epochs(&j->coverage), "session_count", count(j->session_count),
-                  "sessions", json_sessions(j, now_ms));
+                  "bias", json_bias(j), "epochs", json_epochs(&j->coverage), "session_count",
+                  count(j->session_count), "sessions", json_sessions(j, now_ms));
     json_t *progress = json_progress(j);
     json_t *job =
         json_pack("{s:o, s:o, s:o}", "name", json_text(j->settings.name), "dataset",

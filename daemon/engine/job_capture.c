@@ -93,6 +93,7 @@ static void capture_job(struct job *j, struct rows *out)
                             .quarantine_cut = j->quarantine.cut,
                             .quarantine_explained = j->quarantine.explained,
                             .quarantine_unseen = j->quarantine.unseen,
+                            .gain = j->sampler.gain,
                             .metrics = j->metrics};
     memcpy(row->name, j->settings.name, sizeof j->settings.name);
     memcpy(row->generations, j->generations, sizeof j->generations);

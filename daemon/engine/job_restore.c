@@ -77,7 +77,7 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
 
     if (job_row_name(value, size) == NULL || row->open_count > COVERAGE_OPEN_MAX ||
         row->joined_count > COVERAGE_JOINED_MAX || row->pool_count > JOB_INSTANCES_OUT_MAX ||
-        row->audit_begin > row->audit_end || !(row->quarantine_cut >= 0) ||
+        row->audit_begin > row->audit_end || !(row->quarantine_cut >= 0) || !(row->gain >= 0) ||
         (row->growth_n > 0 && (row->growth_n <= row->n || row->staleness == 0)) ||
         size != sizeof *row + row->open_count * sizeof *row->open)
         return damaged(j, "the job", 0, why);
@@ -105,6 +105,7 @@ static int restore_job(struct job *j, const void *value, size_t size, struct rea
     j->quarantine.cut = row->quarantine_cut;
     j->quarantine.explained = row->quarantine_explained;
     j->quarantine.unseen = row->quarantine_unseen;
+    j->sampler.gain = row->gain;
     j->saved.pool_first = row->pool_first;
     j->saved.pool_end = row->pool_first + row->pool_count;
     j->audit.begin = row->audit_begin;

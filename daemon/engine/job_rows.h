@@ -26,6 +26,7 @@ struct job_row {
     uint64_t growth_n, growth_generation, growth_step; /* ids that will join; n 0: none */
     double quarantine_cut, quarantine_explained;
     uint64_t quarantine_unseen;
+    double gain; /* of the bias */
     struct coverage_joined joined[COVERAGE_JOINED_MAX];
     struct coverage_report reports[COVERAGE_REPORTS_MAX];
     struct metrics_job metrics;

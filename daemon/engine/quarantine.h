@@ -13,7 +13,9 @@
 #include "hardness.h"
 #include "rows.h"
 
-#define QUARANTINE_EVIDENCE_MIN 1000 /* scores, below which no cut is looked for in the histogram */
+#define QUARANTINE_EVIDENCE_MIN \
+    1000 /* scores, below which no cut is looked for in the histogram \
+          */
 
 struct quarantine_policy {
     bool on;
@@ -35,7 +37,7 @@ struct quarantine {
     uint64_t *dirty; /* bits: rows that changed */
     uint32_t suspects, pardons;
     double cut;       /* a suspect's score is above; 0: there is none */
-    double explained; /* the share of the variance of log scores that the cut explains */
+    double explained; /* the share of the scores' variance that the best cut explains */
     uint64_t unseen;  /* losses since the cut was looked for */
     bool stray;       /* it is off, and an earlier life left rows */
 };
@@ -53,8 +55,8 @@ void quarantine_set_policy(struct quarantine *q, const struct quarantine_policy 
 bool quarantine_is_suspect(const struct quarantine *q, uint32_t id);
 bool quarantine_is_pardoned(const struct quarantine *q, uint32_t id);
 
-/** A report came for these ids, and their scores have moved: some become suspects, some leave. Looks
- *  for the cut anew when losses for a sixteenth of the scored have come since.
+/** A report came for these ids, and their scores have moved: some become suspects, some leave.
+ * Looks for the cut anew when losses for a sixteenth of the scored have come since.
  *  @param out_left  how many left; @return how many became suspects */
 uint32_t quarantine_see(struct quarantine *q, struct hardness *h, const uint32_t *ids,
                         uint32_t count, uint32_t *out_left);
@@ -66,10 +68,10 @@ void quarantine_pardon(struct quarantine *q, struct hardness *h, uint32_t id, bo
 uint32_t quarantine_next(const struct quarantine *q, uint32_t from);
 
 /** Where a histogram falls apart, by Otsu's criterion (IEEE SMC, 1979): the bucket from which on
- *  scores are above the cut, or 0. It has to explain at least 60 % of the variance over the buckets'
- *  numbers, at most `cap` of the scores may lie above it, and what lies above it must be a heap of
- *  its own: somewhere between the two highest points the histogram, smoothed over an octave, is
- *  below 0.8 of the lower one.
+ *  scores are above the cut, or 0. It has to explain at least 75 % of the scores' variance, at most
+ *  `cap` of them may lie above it, and what lies above it must be a heap of its own: somewhere
+ *  between the two highest points the histogram, over five buckets each, is below 0.7 of the lower
+ *  one, and not by chance.
  *  @param out_explained  the share that the best cut explains, also when it is not taken */
 unsigned quarantine_find_cut(const uint32_t counts[PARTITION_BUCKETS], double cap,
                              double *out_explained);

@@ -7,6 +7,7 @@
 #include "sampler.h"
 
 #include "../../proto/error.h"
+#include "gain.h"
 
 #include <assert.h>
 #include <math.h>
@@ -75,6 +76,20 @@ double sampler_bias_share(const struct sampler_policy *policy, double epoch)
     return (1 - policy->rho) * a;
 }
 
+bool sampler_is_biased(const struct sampler *s)
+{
+    return s->policy.mode == SAMPLER_ON ||
+           (s->policy.mode == SAMPLER_AUTO && s->gain > s->policy.gain_min);
+}
+
+/* The share for the next batch. */
+static double next_bias_share(struct sampler *s, const struct hardness *h, const struct coverage *c)
+{
+    if (s->policy.mode == SAMPLER_AUTO)
+        s->gain = gain_average(s->gain, gain_measure(h));
+    return sampler_is_biased(s) ? sampler_bias_share(&s->policy, coverage_progress(c)) : 0;
+}
+
 /* ---- the batch's ids as a set ------------------------------------------------------------------
  */
 
@@ -141,6 +156,29 @@ static double freeze_weights(struct sampler *s, const struct partition *p)
         s->cumulative[b] = total;
     }
     return total;
+}
+
+struct sampler_outlook sampler_look(const struct sampler *s, const struct hardness *h,
+                                    const struct coverage *c)
+{
+    struct sampler_outlook out = {.score_ratio = 1, .overlap = 1};
+    struct sampler frozen = *s;
+    double total = freeze_weights(&frozen, &h->partition), n = (double)c->n, scores = 0, sum = 0;
+
+    if (!(total > 0))
+        return out;
+    out.bias_share = sampler_bias_share(&s->policy, coverage_progress(c));
+    out.overlap = 1 - out.bias_share; /* if nobody's draw by hardness helped */
+    for (unsigned b = 0; b < PARTITION_BUCKETS; b++) {
+        double count = h->partition.buckets[b].count, q = frozen.bucket_weight[b] / total;
+        double x = count * partition_bucket_middle(b);
+
+        scores += x;
+        sum += x * q;
+        out.overlap += count * fmin(out.bias_share * q, out.bias_share / n);
+    }
+    out.score_ratio = sum / (scores / h->partition.count);
+    return out;
 }
 
 /* A double's bits; those of numbers that are not negative sort as the numbers do. */
@@ -377,7 +415,7 @@ void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *
                   struct sampler_batch *out)
 {
     uint32_t n = (uint32_t)c->n; /* the memory may have room for more */
-    double bias_share = sampler_bias_share(&s->policy, coverage_progress(c));
+    double bias_share = next_bias_share(s, h, c);
     double total = bias_share > 0 ? freeze_weights(s, &h->partition) : 0;
     uint32_t planned = total > 0 ? plan_coverage(s, out->count, bias_share) : out->count;
 

@@ -17,10 +17,20 @@ enum sampler_weight {
     SAMPLER_UNIFORM /* 1 */
 };
 
+/* Is there a bias? In shadow there is none, but it can be asked what it would do. */
+enum sampler_mode {
+    SAMPLER_ON,
+    SAMPLER_AUTO, /* where it pays (gain.h) */
+    SAMPLER_SHADOW,
+    SAMPLER_OFF
+};
+
 enum sampler_normalise { SAMPLER_MEAN, SAMPLER_MAX, SAMPLER_NONE };
 
 struct sampler_policy {
-    double rho; /* share of coverage slots, 0 < rho <= 1: coverage always goes on */
+    enum sampler_mode mode;
+    double gain_min; /* auto: the gain above which it pays */
+    double rho;      /* share of coverage slots, 0 < rho <= 1: coverage always goes on */
     enum sampler_weight weight;
     double alpha; /* 0..8 */
     double beta;  /* 0..1; 0: all weights 1 */
@@ -36,8 +46,8 @@ struct sampler_policy {
 /* The policy's defaults: one place for config, tests and docs. */
 #define SAMPLER_POLICY_DEFAULT \
     { \
-        .rho = 0.5, .weight = SAMPLER_HARD, .alpha = 1.0, .beta = 0.0, .normalise = SAMPLER_MEAN, \
-        .unique = true, .redraws = 16 \
+        .gain_min = 1.5, .rho = 0.5, .weight = SAMPLER_HARD, .alpha = 1.0, .beta = 0.0, \
+        .normalise = SAMPLER_MEAN, .unique = true, .redraws = 16 \
     }
 
 /* A batch as drawn. Memory is the caller's, room for K each. */
@@ -58,6 +68,7 @@ struct sampler {
     struct sampler_policy policy;
     struct rng rng;
     uint64_t carry;                              /* coverage share left over, in 2^-32 slots */
+    double gain;                                 /* auto: its moving average; 0: none yet */
     double hard_table[PARTITION_BUCKETS];        /* rep^alpha, computed once */
     double bucket_weight[PARTITION_BUCKETS + 1]; /* of the last draw; 0 for those without a score */
     double cumulative[PARTITION_BUCKETS];        /* likewise: running sums of count * weight */
@@ -76,8 +87,21 @@ void sampler_deinit(struct sampler *s);
 /** Another policy, from the next batch on. */
 void sampler_set_policy(struct sampler *s, const struct sampler_policy *policy);
 
-/** The share of hard slots at a fractional epoch: (1 - rho) * a(e). */
+/** The share of hard slots at a fractional epoch: (1 - rho) * a(e), whatever the mode. */
 double sampler_bias_share(const struct sampler_policy *policy, double epoch);
+
+/** Is the bias in force, by the policy's mode and the gain as it is? */
+bool sampler_is_biased(const struct sampler *s);
+
+/* What the bias does, or would do. */
+struct sampler_outlook {
+    double bias_share;  /* of the slots, by its schedule; 0 while nobody has a score */
+    double score_ratio; /* of the mean score of hard draws to that of uniform ones; 1 without */
+    double overlap;     /* sum over all instances of the smaller probability, with and without it */
+};
+
+struct sampler_outlook sampler_look(const struct sampler *s, const struct hardness *h,
+                                    const struct coverage *c);
 
 /**
  * Draw the batch of a step. For instance i, with C the planned coverage slots,

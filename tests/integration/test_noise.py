@@ -165,4 +165,34 @@ def with_many_in_it_the_list_comes_in_parts():
         assert code == 400 and b"from is 'x'" in body
 
 
+@case
+def a_bias_that_decides_by_itself_waits_until_it_pays():
+    chance = random.Random(5)
+    with noisy("bias = auto\nbias_gain = 1.2\n") as daemon, Client(daemon.listen, credit=1) as client:
+        # all alike: the gain of 0.7 .. 1.4 is 1.02
+        for batch, _ in train(client, chance, 40, wrong=frozenset()):
+            assert batch.fields["coverage_count"] == K
+        told = daemon.get("/v1/jobs/default")
+        assert not told["bias"]["in_force"] and told["bias_share"] == 0
+        assert 1 < told["bias"]["gain_mean"] < 1.1 and told["bias"]["planned_share"] == 0.5
+        assert "  bias       by itself: not in force, gain 1.0" in ohemctl(daemon, "jobs")[0]
+        train(client, chance, 2 * N // K)
+        told = daemon.get("/v1/jobs/default")
+        assert told["bias"]["in_force"] and told["bias"]["gain_mean"] > 1.2 and told["bias_share"] == 0.5
+        assert client.take().fields["coverage_count"] == K // 2
+
+
+@case
+def a_bias_in_shadow_draws_nothing_and_tells_what_it_would():
+    chance = random.Random(6)
+    with noisy("bias = shadow\n") as daemon, Client(daemon.listen, credit=1) as client:
+        for batch, _ in train(client, chance, 2 * N // K):
+            assert batch.fields["coverage_count"] == K
+        told = daemon.get("/v1/jobs/default")["bias"]
+        assert not told["in_force"] and told["planned_share"] == 0.5 and told["gain_mean"] is None
+        # a seventh weighs 80 times as much: they would be 13/14 of the hard draws
+        assert 5.5 < told["score_ratio"] < 7.5 and 0.5 < told["overlap_ratio"] < 0.65
+        assert "0.5 of the draws would be by hardness" in ohemctl(daemon, "jobs")[0]
+
+
 main(globals())

@@ -86,6 +86,8 @@ static void choose_job(struct schedule *c, size_t number, bool strict)
     j->sampler.unique = world_chance(w, 500);
     j->sampler.beta = 0.5; /* or all weights are alike */
     j->sampler.weight = (enum sampler_weight)world_roll(w, 3);
+    j->sampler.mode = j->seed % 5 == 0 ? SAMPLER_AUTO : SAMPLER_ON;
+    j->sampler.gain_min = 1.15;
     j->quarantine = (struct quarantine_policy){
         .on = !strict && j->seed % 2 == 0, .share = 0.3, .visits = 2, .cap = 0.25};
 }
