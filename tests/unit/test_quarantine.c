@@ -388,11 +388,12 @@ static void scores_and_buckets_stay_together(void **state)
     ward_close(&w);
 }
 
-/* No hard slot has one, coverage has all; their p is that of coverage alone. */
+/* No hard slot has one, coverage has all; their p is that of coverage alone, though others (which
+ * are pardoned) with as high a score are drawn. */
 static void suspects_are_covered_and_not_drawn_for_their_hardness(void **state)
 {
     static const struct sampler_policy policy = SAMPLER_POLICY_DEFAULT;
-    uint32_t ids[BATCH], epochs[BATCH], covered = 0;
+    uint32_t ids[BATCH], epochs[BATCH], covered = 0, pardoned = 0;
     float p[BATCH], weights[BATCH];
     struct sampler_batch batch = {
         .ids = ids, .epochs = epochs, .probabilities = p, .weights = weights, .count = BATCH};
@@ -404,19 +405,24 @@ static void suspects_are_covered_and_not_drawn_for_their_hardness(void **state)
     ward_open(&w, 2000, by_itself);
     for (uint64_t epoch = 0; epoch < 5; epoch++)
         ward_epoch(&w, 2000, noisy_loss, epoch);
+    for (uint32_t id = 3; id < 1000; id += 7)
+        quarantine_pardon(&w.quarantine, &w.hardness, id, true);
     assert_int_equal(coverage_init(&coverage, 2000, rng_make(1, "q", RNG_PERMUTATION)), 0);
     assert_int_equal(sampler_init(&sampler, &policy, rng_make(1, "q", RNG_DRAW), BATCH), 0);
     for (uint64_t step = 0; step < 40; step++) { /* an epoch: half of each batch is coverage */
         sampler_draw(&sampler, &w.hardness, &coverage, step, &batch);
         for (uint32_t i = 0; i < BATCH; i++) {
-            if (!is_wrong(ids[i]))
+            if (!quarantine_is_suspect(&w.quarantine, ids[i])) {
+                pardoned += i >= batch.coverage_count && is_wrong(ids[i]);
                 continue;
+            }
             assert_true(i < batch.coverage_count);
             assert_true(fabs((double)p[i] / (0.5 / 2000) - 1) < 1e-6);
             covered++;
         }
     }
     assert_int_equal(covered, w.quarantine.suspects);
+    assert_true(pardoned > 100);
     sampler_deinit(&sampler);
     coverage_deinit(&coverage);
     ward_close(&w);
