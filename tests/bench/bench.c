@@ -1,7 +1,7 @@
 /* bench.c - how fast is it, and what is the limit? The real daemon, the real client, bare rigs, and
  * what trainers use today.
  *
- *     bench [-q] [-c CREDIT] [-p PEER_SCRIPT] OHEMD JSON_FILE
+ *     bench [-q] [-c CREDIT] [-p PEER_SCRIPT] [-s SELECT_SCRIPT] OHEMD JSON_FILE
  *
  * in an empty working directory; bench.sh makes one. -q is quick. OHEMD "-" leaves ohemd out: rigs
  * and peers only. Each round measures everything once, one after the other, so that what else the
@@ -34,7 +34,7 @@ static const struct effort quick = {
 struct options {
     bool quick;
     uint32_t credit;
-    const char *peer, *program, *json;
+    const char *peer, *select, *program, *json;
 };
 
 static bool read_options(int argc, char **argv, struct options *out)
@@ -42,7 +42,7 @@ static bool read_options(int argc, char **argv, struct options *out)
     int option;
 
     *out = (struct options){.credit = CREDIT};
-    while ((option = getopt(argc, argv, "qc:p:")) != -1)
+    while ((option = getopt(argc, argv, "qc:p:s:")) != -1)
         switch (option) {
         case 'q':
             out->quick = true;
@@ -52,6 +52,9 @@ static bool read_options(int argc, char **argv, struct options *out)
             break;
         case 'p':
             out->peer = optarg;
+            break;
+        case 's':
+            out->select = optarg;
             break;
         default:
             return false;
@@ -100,7 +103,7 @@ static void run(struct bench *b, const struct options *o)
         rounds_promises(b);
         rounds_turns(b);
     }
-    modules_run(b->effort->module_rounds, b->effort->module_s);
+    modules_run(b->effort->module_rounds, b->effort->module_s, o->select);
 }
 
 int main(int argc, char **argv)
@@ -109,7 +112,9 @@ int main(int argc, char **argv)
     struct options o;
 
     if (!read_options(argc, argv, &o)) {
-        (void)fputs("usage: bench [-q] [-c CREDIT] [-p PEER_SCRIPT] OHEMD JSON_FILE\n", stderr);
+        (void)fputs(
+            "usage: bench [-q] [-c CREDIT] [-p PEER_SCRIPT] [-s SELECT_SCRIPT] OHEMD JSON_FILE\n",
+            stderr);
         return 2;
     }
     b.effort = o.quick ? &quick : &full;

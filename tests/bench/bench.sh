@@ -19,6 +19,7 @@ trap 'exit 130' INT TERM
 
 status=0
 (cd "$work" && "$flavour/tests/bench/bench" ${quick:+"$quick"} -p "$here/peer_dataloader.py" \
+    -s "$here/peer_select.py" \
     "$flavour/ohemd" "$(dirname "$flavour")/bench.json") || status=$?
 if [ "$status" -ne 0 ] && [ -s "$work/ohemd.log" ]; then
     echo "bench.sh: the end of ohemd's log:" >&2

@@ -14,6 +14,8 @@
 #include "quickselect.h"
 #include "serve.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -271,15 +273,12 @@ static const struct module modules[] = {
     {"codec_decode LOSS, K = 256", "ns", decode_loss},
 };
 
+/* Sizes of a selection that is compared with what others do. */
 static const struct peer {
-    const char *name;
     uint32_t k;
-} peers[] = {
-    {"selection_choose / quickselect, K = 256", 256},
-    {"selection_choose / quickselect, K = 4096", 4096},
-    {"selection_choose / quickselect, K = 65536", 65536},
-    {"selection_choose / quickselect, K = 10^6", 1000000},
-};
+    const char *part; /* the ratios' */
+} peers[] = {{256, "K 256"}, {4096, "K 4096"}, {65536, "K 65536"}, {1000000, "K 10^6"}};
+#define PEER_COUNT (sizeof peers / sizeof peers[0])
 
 static double time_it(struct state *s, const struct module *m, double seconds)
 {
@@ -320,13 +319,57 @@ static void compare_selection(struct state *s, const struct peer *p, double seco
         ours += between - began;
         theirs += measure_now_ns() - between;
     }
-    ratio_add(p->name, (double)ours / (double)theirs);
+    ratio_add_part("selection_choose / quickselect", p->part, (double)ours / (double)theirs);
 }
 
-void modules_run(int rounds, double seconds)
+/* The times of others, who work by themselves before our turn. */
+struct others {
+    double numpy_ns, torch_ns;
+};
+
+static void ask_others(const char *script, struct others out[PEER_COUNT])
+{
+    char command[4200];
+    FILE *pipe;
+
+    (void)snprintf(command, sizeof command, "/usr/bin/python3 '%s'", script);
+    pipe = popen(command, "r"); // NOLINT(cert-env33-c): a path of ours
+    if (pipe == NULL)
+        die("%s does not start", script);
+    for (size_t i = 0; i < PEER_COUNT; i++) {
+        uint32_t k;
+
+        if (fscanf(pipe, "%" SCNu32 " %lf %lf", &k, &out[i].numpy_ns, &out[i].torch_ns) != 3 ||
+            k != peers[i].k)
+            die("%s does not tell of K = %" PRIu32, script, peers[i].k);
+    }
+    if (pclose(pipe) != 0)
+        die("%s failed", script);
+}
+
+static void compare_with_others(struct state *s, const struct peer *p, const struct others *o,
+                                double seconds)
+{
+    uint64_t began = measure_now_ns(), now;
+    double count = 0, ours;
+
+    do {
+        choose(s, next_losses(s, p->k), p->k);
+        count++;
+        now = measure_now_ns();
+    } while ((double)(now - began) < seconds * 1e9);
+    ours = (double)(now - began) / count;
+    ratio_add_part("selection_choose / numpy.partition", p->part, ours / o->numpy_ns);
+    ratio_add_part("selection_choose / torch.topk", p->part, ours / o->torch_ns);
+}
+
+void modules_run(int rounds, double seconds, const char *select_script)
 {
     static struct state s;
+    struct others others[PEER_COUNT];
 
+    if (select_script != NULL)
+        ask_others(select_script, others);
     init(&s);
     row_add("hardness_report, N = 10^6, first of each id", "ns",
             report_first(&s, &s.large.hardness));
@@ -334,8 +377,10 @@ void modules_run(int rounds, double seconds)
     for (int round = 0; round < rounds; round++) {
         for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++)
             row_add(modules[i].name, modules[i].unit, time_it(&s, &modules[i], seconds));
-        for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++)
+        for (size_t i = 0; i < PEER_COUNT; i++)
             compare_selection(&s, &peers[i], seconds);
+        for (size_t i = 0; i < PEER_COUNT && select_script != NULL; i++)
+            compare_with_others(&s, &peers[i], &others[i], seconds);
     }
     deinit(&s);
 }
