@@ -377,7 +377,8 @@ struct ohem_report_options {
 
 /**
  * ohem_report() and ohem_submit() of a report that says more than its losses. `min_keep` of the job
- * holds for the rules that it holds for there.
+ * holds for the rules that it holds for there; a job whose selection is off or in shadow
+ * (select_mode) selects all that may be, whatever is chosen here.
  *
  * @param options  NULL: as without
  *

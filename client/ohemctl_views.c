@@ -377,6 +377,7 @@ void view_top(const json_t *instances)
 
 void view_show(const json_t *instance)
 {
+    const char *standing = json_text_at(instance, "quarantine");
     char *key = view_key(instance);
 
     (void)printf("id            %.0f\nkey           %s\nrecord bytes  %.0f\n",
@@ -391,6 +392,8 @@ void view_show(const json_t *instance)
                  sqrt(json_real_at(instance, "variance")));
     (void)printf("visits        %.0f\nlast step     %.0f\n", json_real_at(instance, "visits"),
                  json_real_at(instance, "last_step"));
+    if (strcmp(standing, "none") != 0)
+        (void)printf("quarantine    %s\n", standing);
 }
 
 void view_reset(const json_t *done)

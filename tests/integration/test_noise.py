@@ -125,6 +125,9 @@ def a_person_lists_exports_and_pardons():
         assert out == "instance 10 is pardoned: it will not come into quarantine again\n"
         assert suspects_of(daemon) == WRONG - {10}
         assert daemon.get("/v1/jobs/default/instances/10")["quarantine"] == "pardoned"
+        assert "\nquarantine    pardoned\n" in ohemctl(daemon, "show", "10")[0]
+        assert "\nquarantine    suspect\n" in ohemctl(daemon, "show", "17")[0]
+        assert "quarantine" not in ohemctl(daemon, "show", "4")[0]
         train(client, chance, 2 * N // K)
         assert suspects_of(daemon) == WRONG - {10}
         out = ohemctl(daemon, "--control", socket, "unpardon", "10")[0]

@@ -151,6 +151,20 @@ void survivor_hello(struct world *w, struct survivor *s)
     world_say(w, s, &m);
 }
 
+/* Every third step it flags some instances, and wants another rule than the job's. */
+static void add_wishes(struct message_loss *loss)
+{
+    static uint8_t flags[MESSAGE_BATCH_SIZE_MAX];
+
+    if (loss->token.step % 3 != 0)
+        return;
+    for (size_t i = 0; i < loss->losses.count; i++)
+        flags[i] =
+            (uint8_t)((i % 5 == 0 ? LOSS_FLAG_POSITIVE : 0) | (i % 7 == 3 ? LOSS_FLAG_IGNORED : 0));
+    loss->flags = (struct vector){flags, loss->losses.count};
+    loss->select = (struct message_select){.rule = RULE_NEGPOS, .count = 2, .value = 1.5};
+}
+
 struct message survivor_loss(struct survivor *s, struct survivor_batch *b)
 {
     struct message m = {.type = MESSAGE_LOSS};
@@ -159,6 +173,7 @@ struct message survivor_loss(struct survivor *s, struct survivor_batch *b)
         .key = s->key, .token = b->token, .seq = b->seq, .losses = {b->losses, b->count}};
     if (b->boot != s->welcome.boot || b->session != s->welcome.session)
         m.loss.ids = (struct vector){b->ids, b->count};
+    add_wishes(&m.loss);
     return m;
 }
 
