@@ -392,8 +392,11 @@ void view_show(const json_t *instance)
                  sqrt(json_real_at(instance, "variance")));
     (void)printf("visits        %.0f\nlast step     %.0f\n", json_real_at(instance, "visits"),
                  json_real_at(instance, "last_step"));
-    if (strcmp(standing, "none") != 0)
-        (void)printf("quarantine    %s\n", standing);
+    if (strcmp(standing, "none") != 0) {
+        (void)fputs("quarantine    ", stdout);
+        print_text(standing);
+        (void)putchar('\n');
+    }
 }
 
 void view_reset(const json_t *done)

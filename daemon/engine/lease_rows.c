@@ -155,6 +155,14 @@ static void read_answer(struct lease_answer *a, const struct lease_row *row,
     (void)copy_from(a->selection.weights, at, row->selected);
 }
 
+/* Do the answer's numbers say what a SELECTION can say? */
+static bool adds_up(const struct lease_row *row)
+{
+    uint64_t all = (uint64_t)row->all.count + row->nonfinite_count + row->ignored_count;
+
+    return all == row->count && row->kept.count == row->selected && row->selected <= row->all.count;
+}
+
 /* Is it as long as it says? Only a settled one has an answer. */
 static bool is_whole(const struct lease_row *row, size_t size, uint32_t batch_size)
 {
@@ -162,8 +170,9 @@ static bool is_whole(const struct lease_row *row, size_t size, uint32_t batch_si
         row->state > LEASE_CLOSED || row->count < 1 || row->count > batch_size ||
         row->coverage_count > row->count)
         return false;
-    return row->selected <= (row->state == LEASE_SETTLED ? row->count : 0) &&
-           size == lease_bytes(row->count, row->coverage_count, row->selected);
+    if (row->state == LEASE_SETTLED ? !adds_up(row) : row->selected > 0)
+        return false;
+    return size == lease_bytes(row->count, row->coverage_count, row->selected);
 }
 
 static bool are_below(const uint32_t *numbers, uint32_t count, uint64_t end)

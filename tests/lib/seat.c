@@ -58,9 +58,11 @@ static void answer(struct lease *l, uint64_t step)
     l->answer.seq = chance(step, 51, 1000);
     l->answer.lsn = chance(step, 52, 1000);
     l->answer.flags = (uint32_t)chance(step, 53, 4);
-    s->count = (uint32_t)chance(step, 54, l->count + 1);
-    s->nonfinite_count = (uint32_t)chance(step, 55, l->count + 1);
-    s->all = (struct loss_stats){l->count, 1, (float)step, 3};
+    s->nonfinite_count = (uint32_t)chance(step, 55, l->count);
+    s->ignored_count = (uint32_t)chance(step, 56, l->count - s->nonfinite_count);
+    s->all =
+        (struct loss_stats){l->count - s->nonfinite_count - s->ignored_count, 1, (float)step, 3};
+    s->count = 1 + (uint32_t)chance(step, 54, s->all.count);
     s->kept = (struct loss_stats){s->count, 4, 5, (float)step};
     for (uint32_t i = 0; i < s->count; i++) {
         s->indices[i] = (uint32_t)chance(step, 60 + i, l->count);

@@ -11,11 +11,15 @@
 #define K     9u
 
 /* Where these stand in a row; the ids follow the fixed part, the indices are behind all else. */
-#define STATE_AT    4
-#define COUNT_AT    40
-#define COVERAGE_AT 44
-#define SELECTED_AT 76
-#define IDS_AT      120
+#define STATE_AT     4
+#define COUNT_AT     40
+#define COVERAGE_AT  44
+#define SELECTED_AT  76
+#define NONFINITE_AT 80
+#define IGNORED_AT   84
+#define ALL_AT       88
+#define KEPT_AT      104
+#define IDS_AT       120
 
 /* A row of that number, into a session of its own. */
 struct reader {
@@ -139,6 +143,15 @@ static void an_answer_that_does_not_fit_is_refused(void **state)
         assert_true(l->answer.selection.count > 0);
         for (uint32_t i = 0; i < l->answer.selection.count; i++)
             refuse_number(&disk.rows[slot], indices_at + 4 * (size_t)i, l->count);
+        for (uint32_t by = 1; by < 4; by++) { /* numbers that do not add up to the batch */
+            const struct selection *a = &l->answer.selection;
+
+            refuse_number(&disk.rows[slot], NONFINITE_AT, a->nonfinite_count + by);
+            refuse_number(&disk.rows[slot], IGNORED_AT, a->ignored_count + by);
+            refuse_number(&disk.rows[slot], ALL_AT, a->all.count + by);
+            refuse_number(&disk.rows[slot], KEPT_AT, a->count + by);
+        }
+        refuse_number(&disk.rows[slot], IGNORED_AT, UINT32_MAX);
         refuse_number(&disk.rows[slot], STATE_AT, LEASE_OPEN);
         refuse_number(&disk.rows[slot], STATE_AT, LEASE_CLOSED);
     }

@@ -29,6 +29,7 @@ static void assert_answer(const struct lease_answer *got, const struct lease_ans
     assert_true(got->digest == wanted->digest && got->seq == wanted->seq);
     assert_true(got->lsn == wanted->lsn && got->flags == wanted->flags);
     assert_true(g->count == w->count && g->nonfinite_count == w->nonfinite_count);
+    assert_int_equal(g->ignored_count, w->ignored_count);
     assert_memory_equal(&g->all, &w->all, sizeof g->all);
     assert_memory_equal(&g->kept, &w->kept, sizeof g->kept);
     assert_memory_equal(g->indices, w->indices, 4 * w->count);
