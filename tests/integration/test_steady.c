@@ -2,7 +2,9 @@
  *
  * Both are in this process, the daemon's server on a thread of its own, and the allocator of
  * tests/lib/alloc.c counts what they take. What libzmq takes for its messages is not counted: it is
- * a shared library.
+ * a shared library. The daemon's spare parcels are as many as were ever under way at once, so a
+ * crowded machine may see one more now and then, up to the loader's bound: a stretch of batches has
+ * to come that takes nothing, and it comes soon.
  */
 #include "../../client/ohem.h"
 #include "../../daemon/server.h"
@@ -16,6 +18,7 @@
 #define K       32u
 #define WARM_UP 400
 #define STEPS   1000
+#define LATE    8 /* stretches that may take something, at most */
 #define TIMEOUT 30000
 #define FIXED \
     { \
@@ -102,12 +105,22 @@ static void step(struct ohem_client *client)
     ohem_release(b);
 }
 
+/* @return the allocations while so many batches go by */
+static size_t taken_in(struct ohem_client *client, size_t steps)
+{
+    size_t before = alloc_count();
+
+    for (size_t i = 0; i < steps; i++)
+        step(client);
+    return alloc_count() - before;
+}
+
 static void take(const struct tinyset *set, enum ohem_layout layout, enum ohem_transport transport)
 {
     struct ohem_options options = OHEM_OPTIONS_INIT;
     struct ohem_client *client;
     static struct side d;
-    size_t before, steps = set->size_min > 1000 ? STEPS / 10 : STEPS;
+    size_t late = 0, steps = set->size_min > 1000 ? STEPS / 10 : STEPS;
 
     start(&d, set);
     options.endpoint = d.config.listen;
@@ -116,12 +129,10 @@ static void take(const struct tinyset *set, enum ohem_layout layout, enum ohem_t
     options.transport = transport;
     if (ohem_connect(&options, &client) != 0)
         fail_msg("%s", ohem_connect_error());
-    for (size_t i = 0; i < WARM_UP; i++)
-        step(client);
-    before = alloc_count();
-    for (size_t i = 0; i < steps; i++)
-        step(client);
-    assert_int_equal(alloc_count() - before, 0);
+    (void)taken_in(client, WARM_UP);
+    while (taken_in(client, steps) > 0)
+        if (++late == LATE)
+            fail_msg("each of %u stretches of %zu batches took memory", LATE, steps);
     ohem_close(client);
     stop(&d);
 }
