@@ -26,6 +26,7 @@ struct ohem_batch *batch_new(struct ohem_client *client, uint32_t capacity)
     b->offsets = malloc(capacity * sizeof *b->offsets);
     b->losses = malloc(capacity * sizeof *b->losses);
     b->flags = malloc(capacity * sizeof *b->flags);
+    s->capacity = capacity;
     s->indices = malloc(capacity * sizeof *s->indices);
     s->weights = malloc(capacity * sizeof *s->weights);
     if (b->ids == NULL || b->probabilities == NULL || b->weights == NULL || b->records == NULL ||
@@ -54,6 +55,7 @@ void batch_free(struct ohem_batch *b)
     free(b->flags);
     free(b->selection.indices);
     free(b->selection.weights);
+    free(b->selection.scores);
     free(b);
 }
 
@@ -251,10 +253,53 @@ static struct ohem_stats public_stats(struct loss_stats s)
     return (struct ohem_stats){.count = s.count, .mean = s.mean, .min = s.min, .max = s.max};
 }
 
-void batch_answer(struct ohem_batch *b, const struct message_selection *m)
+/* Room for more than K: of a ragged report any number may be selected. */
+static int ensure_selection(struct ohem_selection *s, size_t count)
+{
+    uint32_t *indices;
+    float *weights;
+
+    if (count <= s->capacity)
+        return 0;
+    indices = malloc(count * sizeof *indices);
+    weights = malloc(count * sizeof *weights);
+    if (indices == NULL || weights == NULL) {
+        free(indices);
+        free(weights);
+        return -OHEM_NOMEM;
+    }
+    free(s->indices);
+    free(s->weights);
+    s->indices = indices;
+    s->weights = weights;
+    s->capacity = count;
+    return 0;
+}
+
+static int take_scores(struct ohem_batch *b, struct vector scores)
 {
     struct ohem_selection *s = &b->selection;
 
+    s->has_scores = scores.count > 0;
+    if (!s->has_scores)
+        return 0;
+    if (s->scores == NULL)
+        s->scores = malloc(b->capacity * sizeof *s->scores);
+    if (s->scores == NULL)
+        return -OHEM_NOMEM;
+    copy_vector(s->scores, scores, sizeof *s->scores);
+    return 0;
+}
+
+int batch_answer(struct ohem_batch *b, const struct message_selection *m)
+{
+    struct ohem_selection *s = &b->selection;
+    int rc = ensure_selection(s, m->indices.count);
+
+    if (rc == 0)
+        rc = take_scores(b, m->scores);
+    if (rc != 0)
+        return rc;
     s->arrived = true;
     s->told = false;
     s->flags = m->flags;
@@ -266,6 +311,7 @@ void batch_answer(struct ohem_batch *b, const struct message_selection *m)
     s->kept = public_stats(m->kept);
     copy_vector(s->indices, m->indices, sizeof *s->indices);
     copy_vector(s->weights, m->weights, sizeof *s->weights);
+    return 0;
 }
 
 uint32_t ohem_batch_count(const struct ohem_batch *batch)
@@ -400,6 +446,11 @@ uint32_t ohem_selection_nonfinite_count(const struct ohem_selection *selection)
 uint32_t ohem_selection_ignored_count(const struct ohem_selection *selection)
 {
     return selection->ignored_count;
+}
+
+const float *ohem_selection_scores(const struct ohem_selection *selection)
+{
+    return selection->has_scores ? selection->scores : NULL;
 }
 
 uint64_t ohem_selection_lsn(const struct ohem_selection *selection)

@@ -21,8 +21,11 @@ struct ohem_selection {
     uint32_t flags, count, nonfinite_count, ignored_count;
     uint64_t lsn;
     struct ohem_stats all, kept;
-    uint32_t *indices; /* [K] */
-    float *weights;    /* [K] */
+    uint32_t *indices; /* [capacity], K at least */
+    float *weights;    /* likewise */
+    size_t capacity;
+    float *scores; /* [K] once a ragged report was answered, or NULL */
+    bool has_scores;
 };
 
 enum batch_state {
@@ -58,6 +61,8 @@ struct ohem_batch {
     uint8_t *flags; /* [K] likewise, unless it came without (has_flags) */
     bool has_flags;
     struct message_select select; /* likewise */
+    bool ragged;                  /* it was reported by items: losses and flags mean nothing */
+    size_t report_count;          /* losses in the report */
     uint64_t seq;                 /* of the report, 0: none yet */
     uint64_t boot;                /* of the daemon that handed it out ... */
     uint64_t session;             /* ... and the session it was handed to */
@@ -97,7 +102,7 @@ int batch_await_parts(struct ohem_batch *b, const struct message_batch *m);
 int batch_take_part(struct ohem_batch *b, const struct message_part *m, zmq_msg_t *frame,
                     struct reason *why);
 
-/** Keep the answer to the batch's report. */
-void batch_answer(struct ohem_batch *b, const struct message_selection *m);
+/** Keep the answer to the batch's report. @return 0 or -OHEM_NOMEM */
+int batch_answer(struct ohem_batch *b, const struct message_selection *m);
 
 #endif

@@ -112,11 +112,12 @@ void client_say_early(struct ohem_client *c);
 /* ---- durable.c ---- */
 
 /**
- * Wait until another report of K can be kept.
+ * Wait until another report of K, with so many bytes of items, can be kept.
  * @param deadline  -1: as long as a daemon may be silent
  * @return 0, or as client_pump()
  */
-int client_await_room(struct ohem_client *c, uint32_t batch_size, int64_t deadline);
+int client_await_room(struct ohem_client *c, uint32_t batch_size, size_t items_bytes,
+                      int64_t deadline);
 
 /** Before BYE: a moment for what was reported to become durable. */
 void client_settle(struct ohem_client *c);

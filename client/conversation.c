@@ -196,6 +196,18 @@ static void note_early(struct ohem_client *c, struct kept_report *r)
         c->retry_ms = client_now_ms() + RETRY_MS;
 }
 
+/* A ragged report was applied by its instances' losses: should it be lost they are said again. */
+static void keep_scores(struct ohem_client *c, struct kept_report *r,
+                        const struct message_selection *m)
+{
+    if (r->items == NULL || m->scores.count != r->count)
+        return;
+    memcpy(r->losses, m->scores.data, r->count * sizeof *r->losses);
+    r->has_flags = false;
+    r->select = (struct message_select){0};
+    kept_drop_items(&c->kept, r);
+}
+
 /* An answer: of a daemon that writes nothing to disk nothing more can be had. */
 static void note_answered(struct ohem_client *c, const struct message_selection *m)
 {
@@ -209,6 +221,7 @@ static void note_answered(struct ohem_client *c, const struct message_selection 
     }
     r->answered = true;
     r->early = false; /* it was said again by WELCOME, not by its retry */
+    keep_scores(c, r, m);
     if (!c->welcome.durable)
         kept_drop(&c->kept, r);
 }
@@ -227,15 +240,16 @@ static int take_selection(struct ohem_client *c, const struct message_selection 
     client_take_durable(c, m->durable_seq);
     if (b == NULL || b->seq != m->seq || b->selection.arrived)
         return 0; /* of a batch that was given back meanwhile, or the answer to a repeat */
-    if (m->indices.count > b->count) {
-        reason_set(&c->why, "%zu instances were selected out of %u", m->indices.count, b->count);
+    if (m->indices.count > b->report_count || (b->ragged && m->scores.count != b->count)) {
+        reason_set(&c->why, "%zu losses were selected out of %zu, %zu scores came for %u instances",
+                   m->indices.count, b->report_count, m->scores.count, b->ragged ? b->count : 0);
         return -OHEM_MALFORMED;
     }
     if ((m->flags & SELECTION_FLAG_FORGOTTEN) != 0 &&
         m->all.count + m->nonfinite_count + m->ignored_count == 0)
         refuse(b, -OHEM_TOKEN, "the report was applied before, but its selection was not kept");
-    else
-        batch_answer(b, m);
+    else if (batch_answer(b, m) != 0)
+        refuse(b, -OHEM_NOMEM, "no memory for the selection");
     if (m->lsn > c->lsn && (m->flags & SELECTION_FLAG_EARLY) == 0)
         c->lsn = m->lsn;
     return 0;

@@ -40,13 +40,14 @@ static int pump(struct ohem_client *c, int64_t deadline)
 }
 
 /* What the last commit left is worth waiting for: with the first report gone there is room. */
-int client_await_room(struct ohem_client *c, uint32_t batch_size, int64_t deadline)
+int client_await_room(struct ohem_client *c, uint32_t batch_size, size_t items_bytes,
+                      int64_t deadline)
 {
     int rc = 0;
 
     if (deadline < 0)
         deadline = client_deadline_in(c->reconnect_ms);
-    while (rc == 0 && !kept_has_room(&c->kept, batch_size)) {
+    while (rc == 0 && !kept_has_room(&c->kept, batch_size, items_bytes)) {
         client_ask_durable(c, TAILQ_FIRST(&c->kept.list)->seq);
         rc = pump(c, deadline);
     }

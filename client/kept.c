@@ -1,7 +1,10 @@
 /* kept.c - a list of reports in memory that is used again; see kept.h. */
 #include "kept.h"
 
+#include "../proto/error.h"
+
 #include <stdlib.h>
+#include <string.h>
 
 #define TOKENS_MIN 64
 
@@ -15,6 +18,7 @@ void kept_init(struct kept *k, size_t bytes_max)
     *k = (struct kept){.bytes_max = bytes_max};
     TAILQ_INIT(&k->list);
     TAILQ_INIT(&k->spare);
+    SLIST_INIT(&k->spare_items);
 }
 
 static void free_all(struct kept_list *list)
@@ -23,12 +27,19 @@ static void free_all(struct kept_list *list)
 
     while ((r = TAILQ_FIRST(list)) != NULL) {
         TAILQ_REMOVE(list, r, entry);
+        free(r->items);
         free(r);
     }
 }
 
 void kept_deinit(struct kept *k)
 {
+    struct kept_items *items;
+
+    while ((items = SLIST_FIRST(&k->spare_items)) != NULL) {
+        SLIST_REMOVE_HEAD(&k->spare_items, entry);
+        free(items);
+    }
     free_all(&k->list);
     free_all(&k->spare);
     free(k->tokens);
@@ -65,6 +76,7 @@ static struct kept_report *make(struct kept *k, uint32_t room)
         return NULL;
     }
     r->room = room;
+    r->items = NULL;
     k->made++;
     return r;
 }
@@ -103,11 +115,12 @@ void kept_reserve(struct kept *k, size_t count, uint32_t batch_size)
 /* ---- the list ----------------------------------------------------------------------------------
  */
 
-bool kept_has_room(const struct kept *k, uint32_t batch_size)
+bool kept_has_room(const struct kept *k, uint32_t batch_size, size_t items_bytes)
 {
     if (k->count == 0)
         return true;
-    return k->count < MESSAGE_KEPT_MAX && k->bytes + size_of(batch_size) <= k->bytes_max;
+    return k->count < MESSAGE_KEPT_MAX &&
+           k->bytes + size_of(batch_size) + items_bytes <= k->bytes_max;
 }
 
 /* By seq: nearly always it is the last; a report made again after an error has its old number. */
@@ -157,8 +170,81 @@ struct kept_report *kept_find_token(const struct kept *k, struct token token)
     return NULL;
 }
 
+/* ---- items -------------------------------------------------------------------------------------
+ */
+
+size_t kept_items_bytes(const struct message_loss *report)
+{
+    const struct message_items *i = &report->items;
+
+    if (i->counts.count == 0)
+        return 0;
+    return sizeof(float) * (report->losses.count + i->boxes.count) +
+           sizeof(uint32_t) * (i->counts.count + i->classes.count) + report->flags.count;
+}
+
+/* Room for so many bytes. */
+static struct kept_items *take_items_memory(struct kept *k, size_t bytes)
+{
+    struct kept_items *items = SLIST_FIRST(&k->spare_items);
+
+    if (items != NULL)
+        SLIST_REMOVE_HEAD(&k->spare_items, entry);
+    if (items != NULL && items->capacity >= bytes)
+        return items;
+    free(items);
+    items = malloc(sizeof *items + bytes);
+    if (items != NULL)
+        items->capacity = bytes;
+    return items;
+}
+
+/* @return the copy, behind which *at points then */
+static struct vector copy(unsigned char **at, struct vector from, size_t element_size)
+{
+    struct vector to = {*at, from.count};
+
+    if (from.count > 0)
+        memcpy(*at, from.data, from.count * element_size);
+    *at += from.count * element_size;
+    return to;
+}
+
+int kept_take_items(struct kept *k, struct kept_report *r, const struct message_loss *report)
+{
+    struct kept_items *items = take_items_memory(k, kept_items_bytes(report));
+    unsigned char *at;
+
+    if (items == NULL)
+        return -OHEM_NOMEM;
+    at = items->memory;
+    items->items = report->items;
+    items->losses = copy(&at, report->losses, sizeof(float));
+    items->items.boxes = copy(&at, report->items.boxes, sizeof(float));
+    items->items.counts = copy(&at, report->items.counts, sizeof(uint32_t));
+    items->items.classes = copy(&at, report->items.classes, sizeof(uint32_t));
+    items->flags = copy(&at, report->flags, sizeof(uint8_t));
+    kept_drop_items(k, r);
+    r->items = items;
+    k->bytes += items->capacity;
+    return 0;
+}
+
+void kept_drop_items(struct kept *k, struct kept_report *r)
+{
+    if (r->items == NULL)
+        return;
+    k->bytes -= r->items->capacity;
+    SLIST_INSERT_HEAD(&k->spare_items, r->items, entry);
+    r->items = NULL;
+}
+
+/* ---- leaving -----------------------------------------------------------------------------------
+ */
+
 void kept_drop(struct kept *k, struct kept_report *r)
 {
+    kept_drop_items(k, r);
     kept_put_off(k, r, false);
     TAILQ_REMOVE(&k->list, r, entry);
     k->count--;

@@ -11,6 +11,17 @@
 
 #include <sys/queue.h>
 
+/* The items of a ragged report: until it is answered, then the instances' losses do. */
+struct kept_items {
+    struct vector losses, flags; /* [n]; they and the next lend from the memory behind */
+    struct message_items items;
+    size_t capacity; /* bytes of it */
+    SLIST_ENTRY(kept_items) entry;
+    unsigned char memory[];
+};
+
+SLIST_HEAD(kept_items_list, kept_items);
+
 struct kept_report {
     struct token token;
     uint64_t seq;
@@ -27,6 +38,7 @@ struct kept_report {
     uint8_t *flags; /* [K], behind the losses; not used unless has_flags */
     bool has_flags;
     struct message_select select;
+    struct kept_items *items; /* ragged, and not answered: in place of losses and flags; or NULL */
     TAILQ_ENTRY(kept_report) entry;
     uint64_t ids[]; /* [K] */
 };
@@ -39,7 +51,8 @@ struct kept {
     size_t count, put_off_count;
     size_t bytes, bytes_max; /* of those in the list */
     size_t made;             /* in the list and spare */
-    struct token *tokens;    /* [token_capacity] for kept_tokens(): at least `made` */
+    struct kept_items_list spare_items;
+    struct token *tokens; /* [token_capacity] for kept_tokens(): at least `made` */
     size_t token_capacity;
 };
 
@@ -49,8 +62,11 @@ void kept_deinit(struct kept *k);
 /** Have memory for so many reports of K at hand, as far as there is any. */
 void kept_reserve(struct kept *k, size_t count, uint32_t batch_size);
 
-/** May another report of K be added? The first always may. */
-bool kept_has_room(const struct kept *k, uint32_t batch_size);
+/** Bytes that the items of a ragged report take; 0 for one that is not. */
+size_t kept_items_bytes(const struct message_loss *report);
+
+/** May another report of K be added, with so many bytes of items? The first always may. */
+bool kept_has_room(const struct kept *k, uint32_t batch_size, size_t items_bytes);
 
 /**
  * Keep a report; its arrays are then to be filled: `ids`, `losses` and perhaps `flags`,
@@ -59,6 +75,12 @@ bool kept_has_room(const struct kept *k, uint32_t batch_size);
  * @return NULL without memory
  */
 struct kept_report *kept_add(struct kept *k, struct token token, uint64_t seq, uint32_t room);
+
+/** Copy a ragged report's losses, flags and items. @return 0 or -OHEM_NOMEM */
+int kept_take_items(struct kept *k, struct kept_report *r, const struct message_loss *report);
+
+/** They are wanted no more. */
+void kept_drop_items(struct kept *k, struct kept_report *r);
 
 /** The report of that number, or that token; NULL: it is not kept. Quick for late ones. */
 struct kept_report *kept_find(const struct kept *k, uint64_t seq);

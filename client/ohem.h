@@ -394,10 +394,68 @@ OHEM_API int ohem_report_with(struct ohem_batch *batch, const float *losses, siz
 OHEM_API int ohem_submit_with(struct ohem_batch *batch, const float *losses, size_t count,
                               const struct ohem_report_options *options);
 
+/* How the losses of an instance's items become its own. */
+enum ohem_score {
+    OHEM_SCORE_MAX,  /* the largest */
+    OHEM_SCORE_MEAN, /* their mean */
+    OHEM_SCORE_TOP   /* the mean of the `top` largest, or of all when there are fewer */
+};
+
+/* A ragged report: any number of losses for each instance, its items (regions, anchors, pixels),
+ * those of the first instance first. Start from OHEM_ITEMS_INIT. */
+struct ohem_items {
+    size_t struct_bytes;    /* sizeof (struct ohem_items); later versions may append */
+    const float *losses;    /* float[count] */
+    size_t count;           /* n, at most 1,048,576; may be 0 */
+    const uint32_t *counts; /* uint32[K] items of each instance; they add up to n */
+    const uint8_t *flags;   /* uint8[n] OHEM_POSITIVE, OHEM_IGNORED; NULL: all 0. An ignored item
+                               is not selected and does not count for its instance's loss */
+    double iou;             /* 0 to 1: items that overlap a harder one of their instance by more are
+                               not selected; 0: no such thing (OHEM takes 0.7) */
+    const float *boxes;     /* float[n][4] x1, y1, x2, y2, with an iou; else NULL. Then n is at most
+                               65,536, and 8,192 of one instance */
+    const uint32_t *classes; /* uint32[n] only items of one class leave out each other; NULL: all */
+    enum ohem_score score;
+    uint32_t top;            /* with OHEM_SCORE_TOP at least 1, else 0 */
+    enum ohem_select select; /* as in struct ohem_report_options, but not OHEM_SELECT_CDF; counts
+                                and shares are those of the report's n items */
+    uint32_t select_count;
+    double value;
+};
+
+#define OHEM_ITEMS_INIT \
+    { \
+        .struct_bytes = sizeof(struct ohem_items) \
+    }
+
+/**
+ * ohem_report() and ohem_submit() of a ragged report. The selection is of items: its indices are
+ * 0..n-1, positions in `losses`, its counts and statistics are over the items; the w of an item is
+ * its instance's. The job hears of one
+ * loss for each instance, which ohem_selection_scores() has; an instance without an item that is
+ * finite and not ignored has none, and nothing happens to its score. A batch is reported once: a
+ * second call waits for the first one's answer, and of the items it looks at no more than how many
+ * they are.
+ *
+ * A report of 2^20 items is 4 MB; it is copied, and kept until it is answered.
+ *
+ * @return as ohem_report_with(); and
+ *   -OHEM_INVALID    the arrays do not fit together, or the job selects by cdf and no other rule
+ *                    was chosen
+ *   -OHEM_TOO_LARGE  more items, or boxes, than a report may have
+ */
+OHEM_API int ohem_report_items(struct ohem_batch *batch, const struct ohem_items *items,
+                               int timeout_ms, const struct ohem_selection **out_selection);
+OHEM_API int ohem_submit_items(struct ohem_batch *batch, const struct ohem_items *items);
+
+/** float[K]: the loss of each instance that a ragged report came to, NaN where it has none; NULL:
+ *  the report was not ragged. Lent until ohem_release(). */
+OHEM_API const float *ohem_selection_scores(const struct ohem_selection *selection);
+
 /** M, how many to back-propagate; 0 only when no loss was finite and not ignored. */
 OHEM_API uint32_t ohem_selection_count(const struct ohem_selection *selection);
 
-/** uint32[M]: positions in the batch, ascending. */
+/** uint32[M]: positions in the batch (of a ragged report: among its items), ascending. */
 OHEM_API const uint32_t *ohem_selection_indices(const struct ohem_selection *selection);
 
 /**

@@ -2,13 +2,16 @@
 #include "client.h"
 
 #include "../proto/error.h"
+#include "../proto/items.h"
 #include "../proto/select.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
 #define FAST_US                  200 /* between two submits: then a report may wait for the next */
 #define REPORT_OPTIONS_BYTES_MIN sizeof(struct ohem_report_options) /* of the first version */
+#define ITEMS_BYTES_MIN          sizeof(struct ohem_items)
 #define TOGETHER_MAX             4 /* reports that are sent together, and a quarter of the credit at most */
 
 static int check_holder(struct ohem_batch *b)
@@ -32,45 +35,52 @@ static int check_holder(struct ohem_batch *b)
     return 0;
 }
 
-/* What a trainer reports. */
-struct report {
-    const float *losses;
-    size_t count;
-    const uint8_t *flags; /* NULL: none */
-    struct message_select select;
-};
-
-static int check_flags(struct ohem_client *c, const struct report *r)
+static int check_flags(struct ohem_client *c, struct vector flags)
 {
-    for (size_t i = 0; i < r->count && r->flags != NULL; i++)
-        if (r->flags[i] > LOSS_FLAGS_ALL) {
-            reason_set(&c->why, "flags[%zu] is %u; at most %u is allowed", i, r->flags[i],
+    for (size_t i = 0; i < flags.count; i++)
+        if (vector_u8(flags, i) > LOSS_FLAGS_ALL) {
+            reason_set(&c->why, "flags[%zu] is %u; at most %u is allowed", i, vector_u8(flags, i),
                        LOSS_FLAGS_ALL);
             return -OHEM_INVALID;
         }
     return 0;
 }
 
-static bool is_the_same(const struct ohem_batch *b, const struct report *r)
+/* Of a ragged report the items are not kept for it. */
+static bool is_the_same(const struct ohem_batch *b, const struct message_loss *r)
 {
-    return memcmp(b->losses, r->losses, r->count * sizeof *r->losses) == 0 &&
-           b->has_flags == (r->flags != NULL) &&
-           (!b->has_flags || memcmp(b->flags, r->flags, r->count) == 0) &&
+    if (b->ragged || items_are_ragged(&r->items))
+        return b->ragged && b->report_count == r->losses.count;
+    return memcmp(b->losses, r->losses.data, r->losses.count * sizeof *b->losses) == 0 &&
+           b->has_flags == (r->flags.count > 0) &&
+           (!b->has_flags || memcmp(b->flags, r->flags.data, r->flags.count) == 0) &&
            select_equal(&b->select, &r->select);
 }
 
-static int check_report(struct ohem_batch *b, const struct report *r)
+static int check_count(struct ohem_batch *b, const struct message_loss *r)
+{
+    if (items_are_ragged(&r->items))
+        return items_check(&r->items, r->losses.count, &b->client->why);
+    if (r->losses.data == NULL) {
+        reason_set(&b->client->why, "a report without losses");
+        return -OHEM_INVALID;
+    }
+    if (r->losses.count == b->count)
+        return 0;
+    reason_set(&b->client->why, "%zu losses for a batch of %u instances", r->losses.count,
+               b->count);
+    return -OHEM_COUNT;
+}
+
+static int check_report(struct ohem_batch *b, const struct message_loss *r)
 {
     struct ohem_client *c = b->client;
     int rc = check_holder(b);
 
-    if (rc != 0)
-        return rc;
-    if (r->count != b->count) {
-        reason_set(&c->why, "%zu losses for a batch of %u instances", r->count, b->count);
-        return -OHEM_COUNT;
-    }
-    rc = check_flags(c, r);
+    if (rc == 0)
+        rc = check_count(b, r);
+    if (rc == 0)
+        rc = check_flags(c, r->flags);
     if (rc == 0)
         rc = select_check(&r->select, &c->why);
     if (rc == 0 && b->seq != 0 && b->refused != -OHEM_INVALID && !is_the_same(b, r)) {
@@ -82,7 +92,8 @@ static int check_report(struct ohem_batch *b, const struct report *r)
 }
 
 /* What is to be sent is kept until it is safe. */
-static struct kept_report *keep(struct ohem_batch *b, uint64_t seq, const struct report *report)
+static struct kept_report *keep(struct ohem_batch *b, uint64_t seq,
+                                const struct message_loss *report)
 {
     struct ohem_client *c = b->client;
     struct kept_report *r = kept_find(&c->kept, seq);
@@ -96,32 +107,44 @@ static struct kept_report *keep(struct ohem_batch *b, uint64_t seq, const struct
     r->count = b->count;
     r->answered = false;
     r->early = false;
-    r->has_flags = report->flags != NULL;
+    r->has_flags = !items_are_ragged(&report->items) && report->flags.count > 0;
     r->select = report->select;
     memcpy(r->ids, b->ids, b->count * sizeof *b->ids);
-    memcpy(r->losses, report->losses, b->count * sizeof *r->losses);
+    kept_drop_items(&c->kept, r);
+    if (!items_are_ragged(&report->items)) {
+        assert(report->losses.data != NULL); /* check_report() */
+        memcpy(r->losses, report->losses.data, b->count * sizeof *r->losses);
+    } else if (kept_take_items(&c->kept, r, report) != 0) {
+        kept_drop(&c->kept, r);
+        return NULL;
+    }
     if (r->has_flags)
-        memcpy(r->flags, report->flags, b->count);
+        memcpy(r->flags, report->flags.data, b->count);
     return r;
 }
 
-static void remember(struct ohem_batch *b, const struct report *r)
+static void remember(struct ohem_batch *b, const struct message_loss *r)
 {
-    memcpy(b->losses, r->losses, r->count * sizeof *r->losses);
-    b->has_flags = r->flags != NULL;
-    if (b->has_flags)
-        memcpy(b->flags, r->flags, r->count);
+    b->ragged = items_are_ragged(&r->items);
+    b->report_count = r->losses.count;
+    b->has_flags = r->flags.count > 0 && !b->ragged;
     b->select = r->select;
+    assert(b->ragged || r->losses.data != NULL);
+    if (!b->ragged)
+        memcpy(b->losses, r->losses.data, r->losses.count * sizeof *b->losses);
+    if (b->has_flags)
+        memcpy(b->flags, r->flags.data, r->flags.count);
 }
 
-static int take_report(struct ohem_batch *b, const struct report *report, struct kept_report **out)
+static int take_report(struct ohem_batch *b, const struct message_loss *report,
+                       struct kept_report **out)
 {
     struct ohem_client *c = b->client;
     bool anew = b->seq == 0 || b->refused != 0; /* durable_seq may be beyond one that was refused */
     struct kept_report *r = keep(b, anew ? c->report_seq + 1 : b->seq, report);
 
     if (r == NULL) {
-        reason_set(&c->why, "no memory to keep a report of %u losses", b->count);
+        reason_set(&c->why, "no memory to keep a report of %zu losses", report->losses.count);
         return -OHEM_NOMEM;
     }
     if (anew)
@@ -133,21 +156,23 @@ static int take_report(struct ohem_batch *b, const struct report *report, struct
     return 0;
 }
 
-static bool has_room(const struct ohem_batch *b)
+static bool has_room(const struct ohem_batch *b, size_t items_bytes)
 {
     const struct kept *k = &b->client->kept;
 
-    return kept_has_room(k, b->capacity) || (b->seq != 0 && kept_find(k, b->seq) != NULL);
+    return kept_has_room(k, b->capacity, items_bytes) ||
+           (b->seq != 0 && kept_find(k, b->seq) != NULL);
 }
 
 /* Check a report and take it, when there is room: the batch may be lost in the meantime. */
-static int begin_report(struct ohem_batch *b, const struct report *report, int64_t deadline,
+static int begin_report(struct ohem_batch *b, const struct message_loss *report, int64_t deadline,
                         struct kept_report **out)
 {
     int rc = check_report(b, report);
+    size_t items_bytes = kept_items_bytes(report);
 
-    if (rc == 0 && !has_room(b)) {
-        rc = client_await_room(b->client, b->capacity, deadline);
+    if (rc == 0 && !has_room(b, items_bytes)) {
+        rc = client_await_room(b->client, b->capacity, items_bytes, deadline);
         if (rc == 0)
             rc = check_report(b, report);
     }
@@ -203,50 +228,144 @@ static int tell_selection(struct ohem_batch *b, int64_t deadline, const struct o
     return 0;
 }
 
-/* @return 0, or -OHEM_INVALID: the caller's header is another */
+/* ---- what the trainer gives --------------------------------------------------------------------
+ */
+
+/* Copy as much of a struct as the caller's header knows, over the defaults.
+ * @param init  the name of these @return 0 or -OHEM_INVALID */
+static int read_struct(struct ohem_batch *b, void *given, size_t size, const void *from,
+                       size_t from_size, size_t least, const char *init)
+{
+    if (from_size >= least && from_size <= size) {
+        memcpy(given, from, from_size);
+        return 0;
+    }
+    if (b->client != NULL)
+        reason_set(&b->client->why, "options of %zu bytes: start from %s", from_size, init);
+    return -OHEM_INVALID;
+}
+
 static int read_options(struct ohem_batch *b, const struct ohem_report_options *options,
-                        struct report *out)
+                        struct message_loss *out)
 {
     struct ohem_report_options given = OHEM_REPORT_OPTIONS_INIT;
+    int rc;
 
     if (options == NULL)
         return 0;
-    if (options->struct_bytes < REPORT_OPTIONS_BYTES_MIN || options->struct_bytes > sizeof given) {
-        if (b->client != NULL)
-            reason_set(&b->client->why, "options of %zu bytes: start from OHEM_REPORT_OPTIONS_INIT",
-                       options->struct_bytes);
-        return -OHEM_INVALID;
-    }
-    memcpy(&given, options, options->struct_bytes);
-    out->flags = given.flags;
+    rc = read_struct(b, &given, sizeof given, options, options->struct_bytes,
+                     REPORT_OPTIONS_BYTES_MIN, "OHEM_REPORT_OPTIONS_INIT");
+    if (rc != 0)
+        return rc;
+    if (given.flags != NULL)
+        out->flags = (struct vector){given.flags, out->losses.count};
     out->select = (struct message_select){(uint32_t)given.select, given.count, given.value};
     return 0;
+}
+
+static struct vector vector_of(const void *data, size_t count)
+{
+    return (struct vector){data, data != NULL ? count : 0};
+}
+
+/* An array too long for the count of a vector is too long for the limits. */
+static int check_sizes(struct ohem_batch *b, const struct ohem_items *i)
+{
+    size_t most = i->iou > 0 ? MESSAGE_BOXES_MAX : MESSAGE_ITEMS_MAX;
+
+    if (i->counts == NULL || (i->losses == NULL && i->count > 0)) {
+        reason_set(&b->client->why, "a ragged report without %s",
+                   i->counts == NULL ? "counts" : "losses");
+        return -OHEM_INVALID;
+    }
+    if (i->count <= most)
+        return 0;
+    reason_set(&b->client->why, "%zu items; at most %zu (%s) are allowed", i->count, most,
+               i->iou > 0 ? "MESSAGE_BOXES_MAX" : "MESSAGE_ITEMS_MAX");
+    return -OHEM_TOO_LARGE;
+}
+
+static int read_items(struct ohem_batch *b, const struct ohem_items *items,
+                      struct message_loss *out)
+{
+    struct ohem_items i = OHEM_ITEMS_INIT;
+    int rc = read_struct(b, &i, sizeof i, items, items->struct_bytes, ITEMS_BYTES_MIN,
+                         "OHEM_ITEMS_INIT");
+
+    if (rc == 0)
+        rc = check_holder(b);
+    if (rc == 0)
+        rc = check_sizes(b, &i);
+    if (rc != 0)
+        return rc;
+    *out = (struct message_loss){
+        .losses = {i.losses, i.count},
+        .flags = vector_of(i.flags, i.count),
+        .select = {(uint32_t)i.select, i.select_count, i.value},
+        .items = {.counts = {i.counts, b->count},
+                  .score = (uint32_t)i.score,
+                  .top = i.top,
+                  .iou = i.iou,
+                  .boxes = vector_of(i.boxes, 4 * i.count),
+                  .classes = vector_of(i.classes, i.count)},
+    };
+    return 0;
+}
+
+/* ---- the calls ---------------------------------------------------------------------------------
+ */
+
+static int submit(struct ohem_batch *b, const struct message_loss *report)
+{
+    struct kept_report *r;
+    int rc;
+
+    if (b->seq != 0 && b->refused == 0) /* its answer is there, or on its way */
+        return check_report(b, report);
+    rc = begin_report(b, report, -1, &r);
+    if (rc != 0)
+        return rc;
+    if (can_wait(b->client))
+        client_put_off_loss(b->client, r);
+    else
+        client_send_loss(b->client, r);
+    return 0;
+}
+
+static int report(struct ohem_batch *b, const struct message_loss *report, int64_t deadline,
+                  const struct ohem_selection **out)
+{
+    bool has_come = b->selection.arrived && !b->selection.told; /* since a call gave up */
+    struct kept_report *r;
+    int rc = has_come ? check_report(b, report) : begin_report(b, report, deadline, &r);
+
+    if (rc != 0)
+        return rc;
+    if (!has_come)
+        client_send_loss(b->client, r);
+    return tell_selection(b, deadline, out);
 }
 
 int ohem_submit_with(struct ohem_batch *batch, const float *losses, size_t count,
                      const struct ohem_report_options *options)
 {
-    struct report report = {.losses = losses, .count = count};
-    struct kept_report *r;
-    int rc = read_options(batch, options, &report);
+    struct message_loss loss = {.losses = {losses, count}};
+    int rc = read_options(batch, options, &loss);
 
-    if (rc != 0)
-        return rc;
-    if (batch->seq != 0 && batch->refused == 0) /* its answer is there, or on its way */
-        return check_report(batch, &report);
-    rc = begin_report(batch, &report, -1, &r);
-    if (rc != 0)
-        return rc;
-    if (can_wait(batch->client))
-        client_put_off_loss(batch->client, r);
-    else
-        client_send_loss(batch->client, r);
-    return 0;
+    return rc == 0 ? submit(batch, &loss) : rc;
 }
 
 int ohem_submit(struct ohem_batch *batch, const float *losses, size_t count)
 {
     return ohem_submit_with(batch, losses, count, NULL);
+}
+
+int ohem_submit_items(struct ohem_batch *batch, const struct ohem_items *items)
+{
+    struct message_loss loss;
+    int rc = read_items(batch, items, &loss);
+
+    return rc == 0 ? submit(batch, &loss) : rc;
 }
 
 int ohem_selection(struct ohem_batch *batch, int timeout_ms,
@@ -270,22 +389,24 @@ int ohem_report_with(struct ohem_batch *batch, const float *losses, size_t count
                      const struct ohem_selection **out_selection)
 {
     int64_t deadline = client_deadline_in(timeout_ms);
-    bool has_come = batch->selection.arrived && !batch->selection.told; /* since a call gave up */
-    struct report report = {.losses = losses, .count = count};
-    struct kept_report *r;
-    int rc = read_options(batch, options, &report);
+    struct message_loss loss = {.losses = {losses, count}};
+    int rc = read_options(batch, options, &loss);
 
-    if (rc == 0)
-        rc = has_come ? check_report(batch, &report) : begin_report(batch, &report, deadline, &r);
-    if (rc != 0)
-        return rc;
-    if (!has_come)
-        client_send_loss(batch->client, r);
-    return tell_selection(batch, deadline, out_selection);
+    return rc == 0 ? report(batch, &loss, deadline, out_selection) : rc;
 }
 
 int ohem_report(struct ohem_batch *batch, const float *losses, size_t count, int timeout_ms,
                 const struct ohem_selection **out_selection)
 {
     return ohem_report_with(batch, losses, count, NULL, timeout_ms, out_selection);
+}
+
+int ohem_report_items(struct ohem_batch *batch, const struct ohem_items *items, int timeout_ms,
+                      const struct ohem_selection **out_selection)
+{
+    int64_t deadline = client_deadline_in(timeout_ms);
+    struct message_loss loss;
+    int rc = read_items(batch, items, &loss);
+
+    return rc == 0 ? report(batch, &loss, deadline, out_selection) : rc;
 }

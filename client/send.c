@@ -107,6 +107,11 @@ static void send_loss(struct ohem_client *c, struct kept_report *r)
     m.loss.losses = (struct vector){r->losses, r->count};
     if (r->has_flags)
         m.loss.flags = (struct vector){r->flags, r->count};
+    if (r->items != NULL) {
+        m.loss.losses = r->items->losses;
+        m.loss.flags = r->items->flags;
+        m.loss.items = r->items->items;
+    }
     m.loss.select = r->select;
     if (r->boot != c->welcome.boot || r->session != c->welcome.session)
         m.loss.ids = (struct vector){r->ids, r->count};

@@ -61,14 +61,73 @@ static int send_address(struct router *r, uint64_t peer)
 
 int router_send(struct router *r, uint64_t peer, const struct message *m)
 {
-    struct frames f;
+    return router_send_prepared(r, peer, m, NULL);
+}
 
-    if (send_address(r, peer) != 0)
-        return -OHEM_UNREACHABLE;
-    codec_encode(m, &f);
-    for (size_t i = 0; i < f.count; i++)
-        (void)send_part(r, f.list[i].data, f.list[i].size, i + 1 < f.count ? ZMQ_SNDMORE : 0);
-    return 0;
+/* ---- prepared frames ---- */
+
+struct router_vectors {
+    size_t count;
+    zmq_msg_t parts[MESSAGE_FRAMES_MAX];
+};
+
+void router_vectors_free(struct router_vectors *v)
+{
+    if (v == NULL)
+        return;
+    while (v->count > 0)
+        (void)zmq_msg_close(&v->parts[--v->count]);
+    free(v);
+}
+
+struct router_vectors *router_prepare(const struct frame *list, size_t count)
+{
+    struct router_vectors *v = malloc(sizeof *v);
+
+    if (v == NULL)
+        return NULL;
+    for (v->count = 0; v->count < count; v->count++) {
+        zmq_msg_t *part = &v->parts[v->count];
+
+        if (zmq_msg_init_size(part, list[v->count].size) != 0) {
+            router_vectors_free(v);
+            return NULL;
+        }
+        if (list[v->count].size > 0)
+            memcpy(zmq_msg_data(part), list[v->count].data, list[v->count].size);
+    }
+    return v;
+}
+
+/* Once a message is begun it must end, and its parts are taken: only a signal can come between. */
+static void send_prepared_part(struct router *r, zmq_msg_t *part, int flags)
+{
+    int rc;
+
+    do
+        rc = zmq_msg_send(part, r->socket, flags | ZMQ_DONTWAIT);
+    while (rc < 0 && zmq_errno() == EINTR);
+}
+
+int router_send_prepared(struct router *r, uint64_t peer, const struct message *m,
+                         struct router_vectors *v)
+{
+    struct frames f;
+    int rc = send_address(r, peer);
+
+    if (rc == 0) {
+        codec_encode(m, &f);
+        for (size_t i = 0; i < f.count; i++) {
+            int flags = i + 1 < f.count ? ZMQ_SNDMORE : 0;
+
+            if (v != NULL && i >= 1 && i <= v->count)
+                send_prepared_part(r, &v->parts[i - 1], flags);
+            else
+                (void)send_part(r, f.list[i].data, f.list[i].size, flags);
+        }
+    }
+    router_vectors_free(v);
+    return rc;
 }
 
 int router_send_lent(struct router *r, uint64_t peer, const struct message *m,
@@ -178,6 +237,47 @@ void router_done(struct router *r)
 {
     while (r->part_count > 0)
         (void)zmq_msg_close(&r->parts[--r->part_count]);
+}
+
+struct kept_letter {
+    struct router_letter public; /* first: they are one */
+    zmq_msg_t parts[MESSAGE_FRAMES_MAX];
+};
+
+/* A small part lies in the zmq_msg_t itself: its frame has moved. */
+struct router_letter *router_keep(struct router *r, const struct router_message *m)
+{
+    struct kept_letter *letter = malloc(sizeof *letter);
+
+    if (letter == NULL)
+        return NULL;
+    letter->public.message = *m;
+    for (size_t i = 0; i < m->count; i++) {
+        zmq_msg_t *part = &letter->parts[i];
+
+        (void)zmq_msg_init(part);
+        (void)zmq_msg_move(part, &r->parts[1 + i]);
+        letter->public.message.frames[i] = (struct frame){zmq_msg_data(part), zmq_msg_size(part)};
+    }
+    return &letter->public;
+}
+
+void router_letter_drop(struct router_letter *public, size_t frame)
+{
+    struct kept_letter *letter = (struct kept_letter *)public;
+
+    (void)zmq_msg_close(&letter->parts[frame]);
+    (void)zmq_msg_init(&letter->parts[frame]);
+    public->message.frames[frame] = (struct frame){"", 0};
+}
+
+void router_letter_free(struct router_letter *public)
+{
+    struct kept_letter *letter = (struct kept_letter *)public;
+
+    for (size_t i = 0; i < public->message.count; i++)
+        (void)zmq_msg_close(&letter->parts[i]);
+    free(letter);
 }
 
 uint32_t router_peer_uid(const struct router *r)

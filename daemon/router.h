@@ -10,6 +10,8 @@
 #include "../proto/codec.h"
 #include "config.h"
 
+#include <sys/queue.h>
+
 struct router;
 
 /** A received message. Its frames are lent until router_done(). */
@@ -18,6 +20,12 @@ struct router_message {
     size_t total; /* frames that came; more than count when they were too many */
     size_t count;
     struct frame frames[MESSAGE_FRAMES_MAX];
+};
+
+/** A received message that stays. */
+struct router_letter {
+    struct router_message message;
+    STAILQ_ENTRY(router_letter) entry; /* the owner's */
 };
 
 #define ROUTER_NO_UID UINT32_MAX
@@ -47,6 +55,13 @@ bool router_has_input(const struct router *r);
 enum router_receipt router_receive(struct router *r, struct router_message *out);
 void router_done(struct router *r);
 
+/** Keep the message at hand. @return NULL without memory: it still is at hand */
+struct router_letter *router_keep(struct router *r, const struct router_message *m);
+void router_letter_free(struct router_letter *letter);
+
+/** Let go of a frame's memory before the others'. On any thread. */
+void router_letter_drop(struct router_letter *letter, size_t frame);
+
 /** The uid of the process that sent the message at hand; ROUTER_NO_UID over tcp. A system call. */
 uint32_t router_peer_uid(const struct router *r);
 
@@ -55,6 +70,16 @@ uint32_t router_peer_uid(const struct router *r);
  * @return 0, or -OHEM_UNREACHABLE: the peer is gone, or does not read
  */
 int router_send(struct router *r, uint64_t peer, const struct message *m);
+
+/** Frames of a message to be, copied on whatever thread has the time for it. @return NULL without
+ *  memory */
+struct router_vectors *router_prepare(const struct frame *list, size_t count);
+void router_vectors_free(struct router_vectors *v);
+
+/** router_send() of a message whose first vectors were prepared; they are freed.
+ *  @param v  NULL: none was */
+int router_send_prepared(struct router *r, uint64_t peer, const struct message *m,
+                         struct router_vectors *v);
 
 /**
  * Send a message whose last frame stays where it is until returned_cb() is called: exactly once,

@@ -11,6 +11,7 @@
 #include "../proto/codec.h"
 #include "../proto/error.h"
 #include "changes.h"
+#include "desk.h"
 #include "loader.h"
 #include "router.h"
 
@@ -33,6 +34,8 @@ struct server {
     struct keeper *keeper;
     struct codec *codec;
     struct loader *loader;
+    struct desk *desk;
+    struct desk_work *answered; /* whose report is done now, or NULL */
     struct share *share;
     struct generations *generations;
     struct server_timing timing;
@@ -66,12 +69,28 @@ uint64_t server_now_ms(const struct server *s)
 /* ---- sending -----------------------------------------------------------------------------------
  */
 
-/* engine_out.send: small messages, copied. */
+/* The vectors of this message, if they are ready: it answers the report that is done. */
+static struct router_vectors *take_vectors(struct server *s, const struct message *m)
+{
+    struct desk_work *w = s->answered;
+    struct router_vectors *vectors;
+
+    if (w == NULL || m->type != MESSAGE_SELECTION ||
+        m->selection.indices.data != w->ragged.selection.indices)
+        return NULL;
+    vectors = w->vectors;
+    w->vectors = NULL;
+    return vectors;
+}
+
+/* engine_out.send: small messages, copied, and answers to ragged reports, which are ready. */
 static int send_cb(void *ctx, uint64_t peer, const struct message *m)
 {
     struct server *s = ctx;
 
-    return s->router != NULL ? router_send(s->router, peer, m) : -OHEM_UNREACHABLE;
+    if (s->router == NULL)
+        return -OHEM_UNREACHABLE;
+    return router_send_prepared(s->router, peer, m, take_vectors(s, m));
 }
 
 /* On ZeroMQ's thread. */
@@ -201,7 +220,44 @@ static void refuse_message(struct server *s, uint64_t peer, uint32_t type, int c
     engine_malformed(&s->engine, peer, type, code, why);
 }
 
-static void take_message(struct server *s, const struct router_message *got)
+/* A message that stays: the one at hand, or a letter already. */
+static struct router_letter *keep(struct server *s, const struct router_message *got,
+                                  struct router_letter *letter)
+{
+    letter = letter != NULL ? letter : router_keep(s->router, got);
+    if (letter == NULL)
+        refuse_message(s, got->peer, 0, -OHEM_NOMEM, "no memory for a message that has to wait");
+    return letter;
+}
+
+/* A ragged report goes to the desk. @return whether it stays: the letter is no longer the caller's
+ */
+static bool start_ragged(struct server *s, const struct router_message *got,
+                         struct router_letter *letter, const struct message *m)
+{
+    struct desk_work *w = desk_take(s->desk);
+    struct reason why;
+
+    if (w == NULL) {
+        refuse_message(s, got->peer, m->type, -OHEM_NOMEM, "no memory for a ragged report");
+        return false;
+    }
+    if (!engine_begin_ragged(&s->engine, got->peer, m, &w->ragged, uv_now(s->loop)) ||
+        (letter = keep(s, got, letter)) == NULL) {
+        desk_put_back(s->desk, w);
+        return false;
+    }
+    w->letter = letter;
+    /* again, since it has moved: it passed before */
+    (void)codec_decode(s->codec, letter->message.frames, letter->message.count, &w->message, &why);
+    desk_start(s->desk, w);
+    return true;
+}
+
+/* @param letter  that the message lies in, or NULL: it is at hand
+ * @return whether the letter stays with the desk */
+static bool take_message(struct server *s, const struct router_message *got,
+                         struct router_letter *letter)
 {
     struct message m;
     struct reason why;
@@ -211,13 +267,41 @@ static void take_message(struct server *s, const struct router_message *got)
         reason_set(&why, "a message of %zu frames, at most %u (MESSAGE_FRAMES_MAX)", got->total,
                    MESSAGE_FRAMES_MAX);
         refuse_message(s, got->peer, 0, -OHEM_TOO_LARGE, why.text);
-        return;
+        return false;
     }
     rc = codec_decode(s->codec, got->frames, got->count, &m, &why);
-    if (rc != 0)
+    if (rc != 0) {
         refuse_message(s, got->peer, m.type, rc, why.text);
-    else
-        engine_message(&s->engine, got->peer, &m, uv_now(s->loop));
+        return false;
+    }
+    if (m.type != MESSAGE_HELLO && desk_is_busy(s->desk, got->peer)) {
+        letter = keep(s, got, letter);
+        if (letter != NULL)
+            desk_hold(s->desk, letter);
+        return letter != NULL;
+    }
+    if (desk_wants(&m))
+        return start_ragged(s, got, letter, &m);
+    engine_message(&s->engine, got->peer, &m, uv_now(s->loop));
+    return false;
+}
+
+/* desk_done_cb */
+static void ragged_done_cb(void *ctx, struct desk_work *w)
+{
+    struct server *s = ctx;
+
+    s->answered = w;
+    engine_end_ragged(&s->engine, w->letter->message.peer, &w->message, &w->ragged,
+                      uv_now(s->loop));
+    s->answered = NULL;
+}
+
+/* desk_next_cb */
+static void letter_cb(void *ctx, struct router_letter *letter)
+{
+    if (!take_message(ctx, &letter->message, letter))
+        router_letter_free(letter);
 }
 
 static void receive_some(struct server *s)
@@ -226,12 +310,13 @@ static void receive_some(struct server *s)
     enum router_receipt receipt = ROUTER_MESSAGE;
     struct router_message m;
 
-    for (int i = 0; i < SERVER_RECEIVE_MAX && now - began < SERVER_TURN_NS; i++) {
+    for (int i = 0;
+         i < SERVER_RECEIVE_MAX && now - began < SERVER_TURN_NS && !desk_is_full(s->desk); i++) {
         receipt = router_receive(s->router, &m);
         if (receipt == ROUTER_NOTHING)
             break;
         if (receipt == ROUTER_MESSAGE)
-            take_message(s, &m);
+            (void)take_message(s, &m, NULL);
         else
             s->engine.metrics.messages_discarded++;
         router_done(s->router);
@@ -313,7 +398,8 @@ static void prepare_cb(uv_prepare_t *prepare)
     receive_some(s);
     more = draw_some(s);
     set_timer(s);
-    if (router_has_input(s->router) || more) /* sends above may have brought news without an edge */
+    more |= !desk_is_full(s->desk) && router_has_input(s->router);
+    if (more) /* sends above may have brought news without an edge */
         (void)uv_idle_start(&s->idle, idle_cb);
     else
         (void)uv_idle_stop(&s->idle);
@@ -441,6 +527,7 @@ void server_configure(struct server *s)
 static void release(struct server *s)
 {
     loader_free(s->loader);
+    desk_free(s->desk);
     engine_deinit(&s->engine);
     for (size_t i = 0; i < CONFIG_JOBS_MAX; i++)
         free(s->texts[i]);
@@ -466,7 +553,8 @@ int server_new(uv_loop_t *loop, const struct config *config, struct dataset **da
     s->config = config;
     s->datasets = datasets;
     s->codec = codec_new();
-    rc = s->codec != NULL ? keeper_open(config, &s->keeper, why) : -OHEM_NOMEM;
+    s->desk = desk_new(loop, ragged_done_cb, letter_cb, s);
+    rc = s->codec != NULL && s->desk != NULL ? keeper_open(config, &s->keeper, why) : -OHEM_NOMEM;
     if (rc == 0)
         rc = generations_new(loop, config, datasets, &s->engine, &s->generations);
     if (rc == 0)
@@ -597,6 +685,7 @@ void server_close(struct server *s)
     router_close(s->router);
     s->router = NULL;
     loader_close(s->loader);
+    desk_close(s->desk);
     generations_close(s->generations);
     share_close(s->share);
 }

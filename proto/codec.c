@@ -109,6 +109,8 @@ void codec_encode(const struct message *m, struct frames *out)
         put_field(&pk, &l->fields[i], m);
     for (size_t i = 0; i < l->column_count; i++)
         out->list[1 + i] = column_frame(l, &l->columns[i], m);
+    for (size_t i = 0; i < l->optional_count && out->list[out->count - 1].size == 0; i++)
+        out->count--;
 }
 
 /* ---- decode -------------------------------------------------------------------------------- */
@@ -306,15 +308,19 @@ static int get_column(const struct layout *l, const struct layout_column *c, con
 static int get_columns(const struct layout *l, const char *who, const struct frame *list,
                        size_t count, struct message *out, struct reason *why)
 {
+    size_t needed = 1 + l->column_count - l->optional_count;
     int rc = 0;
 
-    if (count < 1 + l->column_count) {
+    if (count < needed) {
         reason_set(why, "%s: the frame of %s is missing (%zu frames, %zu are needed)", who,
-                   l->columns[count - 1].name, count, 1 + l->column_count);
+                   l->columns[count - 1].name, count, needed);
         return -OHEM_MALFORMED;
     }
-    for (size_t i = 0; i < l->column_count && rc == 0; i++)
-        rc = get_column(l, &l->columns[i], who, list[1 + i], out, why);
+    for (size_t i = 0; i < l->column_count && rc == 0; i++) {
+        struct frame f = 1 + i < count ? list[1 + i] : (struct frame){"", 0};
+
+        rc = get_column(l, &l->columns[i], who, f, out, why);
+    }
     for (size_t i = 1 + l->column_count; i < count && rc == 0; i++) {
         if (list[i].size > MESSAGE_FRAME_BYTES_MAX) {
             reason_set(why,

@@ -6,6 +6,7 @@
 #include "layout.h"
 
 #include "error.h"
+#include "items.h"
 #include "select.h"
 
 #include <inttypes.h>
@@ -33,6 +34,12 @@
 #define COUNTED(m, f, type, counted_by, extra) \
     COLUMN(m, f, sizeof(type), counted_by, extra, MESSAGE_FRAME_BYTES_MAX, \
            "MESSAGE_FRAME_BYTES_MAX")
+#define COUNTED_AS(label, m, f, type, counted_by) \
+    { \
+        .name = (label), .offset = offsetof(struct message, m.f), .element_bytes = sizeof(type), \
+        .count_field = (counted_by), .bytes_max = MESSAGE_FRAME_BYTES_MAX, \
+        .limit = "MESSAGE_FRAME_BYTES_MAX" \
+    }
 #define UNCOUNTED(m, f, type, max, max_name) \
     COLUMN(m, f, sizeof(type), LAYOUT_NO_COUNT, 0, max, max_name)
 
@@ -103,48 +110,71 @@ static const struct layout_column batch_columns[] = {
     UNCOUNTED(batch, payload, uint8_t, MESSAGE_PAYLOAD_BYTES_MAX, "MESSAGE_PAYLOAD_BYTES_MAX"),
 };
 
-enum { LOSS_COUNT = 3, LOSS_IDS_COUNT = 4, LOSS_FLAGS_COUNT = 5 };
+/* A vector's own count. */
+#define COUNT(label, m, f, low, high) \
+    { \
+        .name = (label), .kind = FIELD_SIZE, .offset = offsetof(struct message, m.f.count), \
+        .min = (low), .max = (high), .limit = #high \
+    }
+#define MESSAGE_BOX_SIDES_MAX (4 * MESSAGE_BOXES_MAX)
+
+enum {
+    LOSS_COUNT = 3,
+    LOSS_IDS_COUNT = 4,
+    LOSS_FLAGS_COUNT = 5,
+    LOSS_ITEMS_COUNT = 9,
+    LOSS_BOXES_COUNT = 13,
+    LOSS_CLASSES_COUNT = 14
+};
 static const struct layout_field loss_fields[] = {
     SESSION_KEY(loss),
     BATCH_TOKEN(loss),
     FIELD(U64, loss, seq, 1, UINT64_MAX, NULL),
-    {"count", FIELD_SIZE, offsetof(struct message, loss.losses.count), 1, MESSAGE_BATCH_SIZE_MAX,
-     "MESSAGE_BATCH_SIZE_MAX"}, /* the vectors' own */
-    {"ids.count", FIELD_SIZE, offsetof(struct message, loss.ids.count), 0, MESSAGE_BATCH_SIZE_MAX,
-     "MESSAGE_BATCH_SIZE_MAX"},
-    {"flags.count", FIELD_SIZE, offsetof(struct message, loss.flags.count), 0,
-     MESSAGE_BATCH_SIZE_MAX, "MESSAGE_BATCH_SIZE_MAX"},
+    COUNT("count", loss, losses, 0, MESSAGE_ITEMS_MAX),
+    COUNT("ids.count", loss, ids, 0, MESSAGE_BATCH_SIZE_MAX),
+    COUNT("flags.count", loss, flags, 0, MESSAGE_ITEMS_MAX),
     LIMITED(loss, select.rule, 0, MESSAGE_RULE_MAX),
-    LIMITED(loss, select.count, 0, MESSAGE_BATCH_SIZE_MAX),
+    LIMITED(loss, select.count, 0, MESSAGE_ITEMS_MAX),
     DOUBLE(loss, select.value),
+    COUNT("items.count", loss, items.counts, 0, MESSAGE_BATCH_SIZE_MAX),
+    LIMITED(loss, items.score, 0, MESSAGE_SCORE_MAX),
+    LIMITED(loss, items.top, 0, MESSAGE_ITEMS_MAX),
+    DOUBLE(loss, items.iou),
+    COUNT("boxes.count", loss, items.boxes, 0, MESSAGE_BOX_SIDES_MAX),
+    COUNT("classes.count", loss, items.classes, 0, MESSAGE_BOXES_MAX),
 };
 static const struct layout_column loss_columns[] = {
     COUNTED(loss, losses, float, LOSS_COUNT, 0),
     COUNTED(loss, ids, uint64_t, LOSS_IDS_COUNT, 0),
     COUNTED(loss, flags, uint8_t, LOSS_FLAGS_COUNT, 0),
+    COUNTED_AS("items", loss, items.counts, uint32_t, LOSS_ITEMS_COUNT),
+    COUNTED_AS("boxes", loss, items.boxes, float, LOSS_BOXES_COUNT),
+    COUNTED_AS("classes", loss, items.classes, uint32_t, LOSS_CLASSES_COUNT),
 };
 
-enum { SELECTION_KEPT_COUNT = 9 };
+enum { SELECTION_KEPT_COUNT = 9, SELECTION_SCORES_COUNT = 15 };
 static const struct layout_field selection_fields[] = {
     BATCH_TOKEN(selection),
     ANY_U64(selection, seq),
     ANY_U64(selection, lsn),
     ANY_U32(selection, flags),
-    LIMITED(selection, nonfinite_count, 0, MESSAGE_BATCH_SIZE_MAX),
-    LIMITED(selection, all.count, 0, MESSAGE_BATCH_SIZE_MAX),
+    LIMITED(selection, nonfinite_count, 0, MESSAGE_ITEMS_MAX),
+    LIMITED(selection, all.count, 0, MESSAGE_ITEMS_MAX),
     FLOAT(selection, all.mean),
     FLOAT(selection, all.min),
     FLOAT(selection, all.max),
-    LIMITED(selection, kept.count, 0, MESSAGE_BATCH_SIZE_MAX),
+    LIMITED(selection, kept.count, 0, MESSAGE_ITEMS_MAX),
     FLOAT(selection, kept.mean),
     FLOAT(selection, kept.min),
     FLOAT(selection, kept.max),
     ANY_U64(selection, durable_seq),
-    LIMITED(selection, ignored_count, 0, MESSAGE_BATCH_SIZE_MAX),
+    LIMITED(selection, ignored_count, 0, MESSAGE_ITEMS_MAX),
+    COUNT("scores.count", selection, scores, 0, MESSAGE_BATCH_SIZE_MAX),
 };
 static const struct layout_column selection_columns[] = {
     COUNTED(selection, indices, uint32_t, SELECTION_KEPT_COUNT, 0),
     COUNTED(selection, weights, float, SELECTION_KEPT_COUNT, 0),
+    COUNTED(selection, scores, float, SELECTION_SCORES_COUNT, 0),
 };
 
 static const struct layout_field ping_fields[] = {SESSION_KEY(ping), ANY_U64(ping, nonce)};
@@ -243,12 +273,13 @@ static int check_batch(const struct message *m, struct reason *why)
     return rc;
 }
 
-/* A vector beside the losses comes with all of them or not at all. */
-static int check_beside(const char *name, size_t count, size_t losses, struct reason *why)
+/* A vector beside others comes with all of them or not at all. */
+static int check_beside(const char *name, size_t count, const char *of, size_t all,
+                        struct reason *why)
 {
-    if (count == 0 || count == losses)
+    if (count == 0 || count == all)
         return 0;
-    reason_set(why, "LOSS: %s.count is %zu; 0 or count %zu is allowed", name, count, losses);
+    reason_set(why, "LOSS: %s.count is %zu; 0 or %s %zu is allowed", name, count, of, all);
     return -OHEM_MALFORMED;
 }
 
@@ -273,23 +304,53 @@ static int check_select(const struct message_select *select, struct reason *why)
     return -OHEM_MALFORMED;
 }
 
+/* A report that is not ragged has losses, as many as a batch may have instances. */
+static int check_loss_count(const struct message_loss *l, struct reason *why)
+{
+    size_t count = l->losses.count;
+
+    if (items_are_ragged(&l->items) || (count >= 1 && count <= MESSAGE_BATCH_SIZE_MAX))
+        return 0;
+    reason_set(why, "LOSS: count is %zu; 1..%u (MESSAGE_BATCH_SIZE_MAX) is allowed", count,
+               MESSAGE_BATCH_SIZE_MAX);
+    return count == 0 ? -OHEM_MALFORMED : -OHEM_TOO_LARGE;
+}
+
+static int check_items(const struct message_loss *l, struct reason *why)
+{
+    struct reason inner;
+    int rc = items_check(&l->items, l->losses.count, &inner);
+
+    if (rc == 0)
+        return 0;
+    reason_set(why, "LOSS: %s", inner.text);
+    return rc == -OHEM_INVALID ? -OHEM_MALFORMED : rc;
+}
+
 static int check_loss(const struct message *m, struct reason *why)
 {
     const struct message_loss *l = &m->loss;
-    int rc = check_beside("ids", l->ids.count, l->losses.count, why);
+    bool ragged = items_are_ragged(&l->items);
+    int rc = check_loss_count(l, why);
 
     if (rc == 0)
-        rc = check_beside("flags", l->flags.count, l->losses.count, why);
+        rc = check_beside("ids", l->ids.count, ragged ? "items.count" : "count",
+                          ragged ? l->items.counts.count : l->losses.count, why);
+    if (rc == 0)
+        rc = check_beside("flags", l->flags.count, "count", l->losses.count, why);
     if (rc == 0)
         rc = check_flags(l->flags, why);
-    return rc == 0 ? check_select(&l->select, why) : rc;
+    if (rc == 0)
+        rc = check_select(&l->select, why);
+    return rc == 0 ? check_items(l, why) : rc;
 }
 
-/* Indices ascend and lie below K, which is the losses that could be selected and the others. */
+/* Indices ascend and lie below n, which is the losses that could be selected and the others. */
 static int check_selection(const struct message *m, struct reason *why)
 {
     const struct message_selection *s = &m->selection;
-    uint64_t batch_size = (uint64_t)s->all.count + s->nonfinite_count + s->ignored_count;
+    uint64_t n = (uint64_t)s->all.count + s->nonfinite_count + s->ignored_count;
+    uint32_t most = s->scores.count > 0 ? MESSAGE_ITEMS_MAX : MESSAGE_BATCH_SIZE_MAX;
     uint64_t low = 0;
 
     if (s->kept.count > s->all.count) {
@@ -298,21 +359,21 @@ static int check_selection(const struct message *m, struct reason *why)
                    s->kept.count, s->all.count);
         return -OHEM_MALFORMED;
     }
-    if (batch_size > MESSAGE_BATCH_SIZE_MAX) {
+    if (n > most) {
         reason_set(why,
                    "SELECTION: all.count, nonfinite_count and ignored_count are %" PRIu64
-                   "; at most %u (MESSAGE_BATCH_SIZE_MAX) is allowed",
-                   batch_size, MESSAGE_BATCH_SIZE_MAX);
+                   "; at most %" PRIu32 " (%s) is allowed",
+                   n, most, s->scores.count > 0 ? "MESSAGE_ITEMS_MAX" : "MESSAGE_BATCH_SIZE_MAX");
         return -OHEM_TOO_LARGE;
     }
     for (uint32_t i = 0; i < s->kept.count; i++) {
         uint32_t index = vector_u32(s->indices, i);
 
-        if (index < low || index >= batch_size) {
+        if (index < low || index >= n) {
             reason_set(why,
                        "SELECTION: indices[%" PRIu32 "] is %" PRIu32 "; they ascend, so at least "
                        "%" PRIu64 " and below %" PRIu64 " is allowed",
-                       i, index, low, batch_size);
+                       i, index, low, n);
             return -OHEM_MALFORMED;
         }
         low = (uint64_t)index + 1;
@@ -329,8 +390,12 @@ static const struct layout layouts[] = {
     {.type = MESSAGE_WELCOME, FIELDS(welcome), .versioned = true},
     {.type = MESSAGE_CREDIT, FIELDS(credit)},
     {.type = MESSAGE_BATCH, FIELDS(batch), COLUMNS(batch), .check = check_batch},
-    {.type = MESSAGE_LOSS, FIELDS(loss), COLUMNS(loss), .check = check_loss},
-    {.type = MESSAGE_SELECTION, FIELDS(selection), COLUMNS(selection), .check = check_selection},
+    {.type = MESSAGE_LOSS, FIELDS(loss), COLUMNS(loss), .optional_count = 3, .check = check_loss},
+    {.type = MESSAGE_SELECTION,
+     FIELDS(selection),
+     COLUMNS(selection),
+     .optional_count = 1,
+     .check = check_selection},
     {.type = MESSAGE_PING, FIELDS(ping)},
     {.type = MESSAGE_PONG, FIELDS(pong)},
     {.type = MESSAGE_BYE, FIELDS(bye)},

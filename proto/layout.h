@@ -46,6 +46,7 @@ struct layout {
     const struct layout_field *fields; /* in the order of the wire, behind the type */
     const struct layout_column *columns;
     size_t field_count, column_count;
+    size_t optional_count; /* of the last columns; they may be missing when they are empty */
     /** What the table cannot say, once all is read; NULL: nothing. @return 0,
      *  -OHEM_MALFORMED or -OHEM_TOO_LARGE */
     int (*check)(const struct message *m, struct reason *why);

@@ -21,16 +21,19 @@
 #endif
 
 #define PROTO_MAJOR 0 /* another major is refused; 0 until the first release */
-#define PROTO_MINOR 4 /* a newer minor is accepted */
+#define PROTO_MINOR 5 /* a newer minor is accepted */
 
 /* Limits of the wire. Both sides refuse what is over them, by name. */
 #define MESSAGE_HEADER_BYTES_MAX    1024u
 #define MESSAGE_FIELDS_MAX          32u /* fields of a header, unknown ones included */
 #define MESSAGE_FRAMES_MAX          8u
-#define MESSAGE_FRAME_BYTES_MAX     (1u << 20)  /* any frame from a client */
+#define MESSAGE_FRAME_BYTES_MAX     (4u << 20)  /* any frame but a payload */
 #define MESSAGE_TRANSPORT_BYTES_MAX (16u << 20) /* beyond it ZeroMQ drops the connection */
 #define MESSAGE_PAYLOAD_BYTES_MAX   (1u << 30)  /* the records of one batch */
 #define MESSAGE_BATCH_SIZE_MAX      65536u      /* K */
+#define MESSAGE_ITEMS_MAX           (1u << 20)  /* items in a ragged report, all instances' */
+#define MESSAGE_BOXES_MAX           65536u      /* of them, when they have boxes */
+#define MESSAGE_INSTANCE_BOXES_MAX  8192u       /* and of one instance */
 #define MESSAGE_CREDIT_MAX          64u         /* batches a session may hold */
 #define MESSAGE_RANK_MAX            65535u
 #define MESSAGE_NAME_BYTES_MAX      64u /* a job's name */
@@ -40,6 +43,7 @@
 #define MESSAGE_PARTS_MAX           128u   /* PARTs that one batch's records come in */
 #define MESSAGE_KEPT_MAX            65536u /* reports that a client may keep until they are durable */
 #define MESSAGE_RULE_MAX            5u     /* enum message_rule */
+#define MESSAGE_SCORE_MAX           2u     /* enum message_score */
 
 /* X(NAME, number): the message types */
 #define MESSAGE_TYPES(X) \
@@ -102,10 +106,11 @@ struct message_select {
     double value;
 };
 
-/* What a trainer says of an instance beside its loss, a sum. */
+/* What a trainer says of a loss, a sum. */
 #define LOSS_FLAG_POSITIVE 1u /* for RULE_NEGPOS */
-#define LOSS_FLAG_IGNORED  2u /* the loss counts for the score, but is not selected */
-#define LOSS_FLAGS_ALL     3u
+/* It is not selected. An instance's loss counts for its score all the same, an item's does not. */
+#define LOSS_FLAG_IGNORED 2u
+#define LOSS_FLAGS_ALL    3u
 
 /* What a batch is handed out under: its step in the job and a keyed hash over whom it was given to.
  */
@@ -122,6 +127,24 @@ struct session_key {
 struct vector {
     const void *data; /* lent, unaligned */
     size_t count;     /* elements, not bytes */
+};
+
+/* How the losses of an instance's items become its own. */
+enum message_score {
+    SCORE_MAX,
+    SCORE_MEAN,
+    SCORE_TOP /* the mean of its `top` largest */
+};
+
+/* A ragged report: each instance has any number of losses, its items (regions, anchors, pixels).
+ * The items of the first instance come first. */
+struct message_items {
+    struct vector counts;  /* u32[K] items of each instance; empty: the report is not ragged */
+    uint32_t score;        /* enum message_score */
+    uint32_t top;          /* SCORE_TOP: how many, else 0 */
+    double iou;            /* items that overlap a harder one by more are left out; 0: none is */
+    struct vector boxes;   /* f32[4 n] x1, y1, x2, y2 of each item, with an iou; else empty */
+    struct vector classes; /* u32[n] only items of one class leave out each other; may be empty */
 };
 
 /* client -> daemon: let me train on this job. Sent again with the same key after a reconnect. */
@@ -207,10 +230,11 @@ struct message_loss {
     struct session_key key;
     struct token token;
     uint64_t seq;         /* the session's own number of this report, from 1; a repeat keeps it */
-    struct vector losses; /* f32[K] */
+    struct vector losses; /* f32[n]: n is K, in a ragged report the number of its items */
     struct vector ids;    /* u64[K] the batch's ids: in a report that is sent again; else empty */
-    struct vector flags;  /* u8[K] LOSS_FLAG_*; empty: all 0 */
+    struct vector flags;  /* u8[n] LOSS_FLAG_*; empty: all 0 */
     struct message_select select;
+    struct message_items items;
 };
 
 #define SELECTION_FLAG_LATE     1u /* the lease had ended; the scores took the losses all the same */
@@ -236,11 +260,12 @@ struct message_selection {
     uint64_t lsn;   /* the report's place in the order in which the job applied reports, from 1 */
     uint32_t flags; /* SELECTION_FLAG_* */
     uint32_t nonfinite_count;    /* losses that were NaN or infinite: not applied, not selected */
-    struct loss_stats all, kept; /* over those of the K that could be selected; over the M */
+    struct loss_stats all, kept; /* over those of the n that could be selected; over the M */
     uint64_t durable_seq;        /* all of the session's reports up to this one survive a restart */
     uint32_t ignored_count;      /* finite losses that could not be selected; not among `all` */
     struct vector indices;       /* u32[M], ascending */
     struct vector weights;       /* f32[M] */
+    struct vector scores; /* f32[K] of a ragged report: the loss of each instance; else empty */
 };
 
 /* client -> daemon: I live; keep my leases. */

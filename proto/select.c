@@ -55,7 +55,7 @@ int select_check(const struct message_select *s, struct reason *why)
         return -OHEM_INVALID;
     }
     if (takes_count(s->rule))
-        most = MESSAGE_BATCH_SIZE_MAX;
+        most = MESSAGE_ITEMS_MAX;
     if (s->count > most) {
         reason_set(why,
                    "select.count is %" PRIu32 "; 0 to %" PRIu32 " is allowed with rule %" PRIu32,

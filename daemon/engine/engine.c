@@ -6,6 +6,7 @@
 #include "engine_inner.h"
 
 #include "../../proto/error.h"
+#include "../../proto/items.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -31,6 +32,7 @@ void engine_deinit(struct engine *e)
         job_free(j);
     }
     map_deinit(&e->by_key);
+    ragged_deinit(&e->ragged);
     *e = (struct engine){0};
 }
 
@@ -98,11 +100,13 @@ void engine_tell(struct engine *e, const struct session *s, const char *what, co
         e->out.event(e->out.ctx, s, what, detail);
 }
 
+/* @param r  the report was ragged: its items are answered; or NULL */
 static void answer_selection(struct engine *e, const struct session *s,
-                             const struct job_outcome *outcome)
+                             const struct job_outcome *outcome, const struct ragged *r)
 {
     const struct lease *l = outcome->lease;
     const struct lease_answer *a = &l->answer;
+    const struct selection *chosen = r != NULL ? &r->selection : &a->selection;
     struct message m = {.type = MESSAGE_SELECTION};
 
     m.selection = (struct message_selection){
@@ -111,13 +115,15 @@ static void answer_selection(struct engine *e, const struct session *s,
         .lsn = a->lsn,
         .flags = outcome->flags,
         .durable_seq = s->durable_seq,
-        .nonfinite_count = a->selection.nonfinite_count,
-        .ignored_count = a->selection.ignored_count,
-        .all = a->selection.all,
-        .kept = a->selection.kept,
-        .indices = {.data = a->selection.indices, .count = a->selection.count},
-        .weights = {.data = a->selection.weights, .count = a->selection.count},
+        .nonfinite_count = chosen->nonfinite_count,
+        .ignored_count = chosen->ignored_count,
+        .all = chosen->all,
+        .kept = chosen->kept,
+        .indices = {.data = chosen->indices, .count = chosen->count},
+        .weights = {.data = chosen->weights, .count = chosen->count},
     };
+    if (r != NULL)
+        m.selection.scores = (struct vector){r->scores, r->k};
     (void)engine_send(e, s->peer, &m);
 }
 
@@ -215,9 +221,41 @@ static void handle_loss(struct engine *e, struct session *s, const struct messag
     int rc = job_report(s->job, s, loss, &outcome, &why);
 
     if (rc == 0)
-        answer_selection(e, s, &outcome);
+        answer_selection(e, s, &outcome, NULL);
     else
         engine_refuse(e, s->peer, MESSAGE_LOSS, loss->token, rc, why.text);
+}
+
+static bool begin_ragged(struct engine *e, struct session *s, const struct message_loss *loss,
+                         struct ragged *r)
+{
+    struct reason why;
+    int rc = job_begin_ragged(s->job, s, loss, r, &why);
+
+    if (rc != 0)
+        engine_refuse(e, s->peer, MESSAGE_LOSS, loss->token, rc, why.text);
+    return rc == 0;
+}
+
+static void end_ragged(struct engine *e, struct session *s, const struct message_loss *loss,
+                       const struct ragged *r)
+{
+    struct reason why;
+    struct job_outcome outcome;
+    int rc = job_report_ragged(s->job, s, loss, r, &outcome, &why);
+
+    if (rc == 0)
+        answer_selection(e, s, &outcome, r);
+    else
+        engine_refuse(e, s->peer, MESSAGE_LOSS, loss->token, rc, why.text);
+}
+
+static void handle_ragged(struct engine *e, struct session *s, const struct message_loss *loss)
+{
+    if (!begin_ragged(e, s, loss, &e->ragged))
+        return;
+    ragged_work(&e->ragged, loss);
+    end_ragged(e, s, loss, &e->ragged);
 }
 
 static void handle_ready(struct engine *e, struct session *s, uint32_t way)
@@ -305,7 +343,10 @@ static void handle(struct engine *e, struct session *s, const struct message *m,
         job_keepalive(s->job, s, now_ms);
         break;
     case MESSAGE_LOSS:
-        handle_loss(e, s, &m->loss);
+        if (items_are_ragged(&m->loss.items))
+            handle_ragged(e, s, &m->loss);
+        else
+            handle_loss(e, s, &m->loss);
         job_keepalive(s->job, s, now_ms); /* who works on one batch still means to do the next */
         break;
     case MESSAGE_PING:
@@ -325,6 +366,44 @@ static void handle(struct engine *e, struct session *s, const struct message *m,
     }
 }
 
+/* Who said it: a session that is heard now; or NULL, and it was told so. */
+static struct session *hear_session(struct engine *e, uint64_t peer, const struct message *m,
+                                    const struct session_key *key, uint64_t now_ms)
+{
+    struct session *s = find_session(e, peer, key);
+
+    if (s == NULL) {
+        engine_refuse(e, peer, m->type, token_of(m), -OHEM_NO_SESSION,
+                      "no session of this connection has that key; HELLO comes first");
+        return NULL;
+    }
+    job_heard(s->job, s, now_ms);
+    s->unreachable = false;
+    engine_feed(e, s);
+    return s;
+}
+
+bool engine_begin_ragged(struct engine *e, uint64_t peer, const struct message *m, struct ragged *r,
+                         uint64_t now_ms)
+{
+    struct session *s;
+
+    e->metrics.messages_received++;
+    s = hear_session(e, peer, m, &m->loss.key, now_ms);
+    return s != NULL && begin_ragged(e, s, &m->loss, r);
+}
+
+void engine_end_ragged(struct engine *e, uint64_t peer, const struct message *m,
+                       const struct ragged *r, uint64_t now_ms)
+{
+    struct session *s = hear_session(e, peer, m, &m->loss.key, now_ms);
+
+    if (s == NULL)
+        return;
+    end_ragged(e, s, &m->loss, r);
+    job_keepalive(s->job, s, now_ms);
+}
+
 void engine_message(struct engine *e, uint64_t peer, const struct message *m, uint64_t now_ms)
 {
     const struct session_key *key = key_of(m);
@@ -341,16 +420,9 @@ void engine_message(struct engine *e, uint64_t peer, const struct message *m, ui
         engine_refuse(e, peer, m->type, (struct token){0}, -OHEM_MALFORMED, why.text);
         return;
     }
-    s = find_session(e, peer, key);
-    if (s == NULL) {
-        engine_refuse(e, peer, m->type, token_of(m), -OHEM_NO_SESSION,
-                      "no session of this connection has that key; HELLO comes first");
-        return;
-    }
-    job_heard(s->job, s, now_ms);
-    s->unreachable = false;
-    engine_feed(e, s);
-    handle(e, s, m, now_ms);
+    s = hear_session(e, peer, m, key, now_ms);
+    if (s != NULL)
+        handle(e, s, m, now_ms);
 }
 
 void engine_malformed(struct engine *e, uint64_t peer, uint32_t type, int code, const char *why)

@@ -62,6 +62,7 @@ struct engine {
     struct job_list jobs;
     struct session_list hungry; /* those with free slots, in the order of serving */
     struct map by_key;          /* sessions by session_key_hash() */
+    struct ragged ragged;       /* scratch: of the report at hand */
     size_t session_count;
     uint64_t session_number; /* of the last one */
     uint32_t job_number;     /* the highest in the keys of rows */
@@ -108,6 +109,24 @@ int engine_reset_job(struct engine *e, struct job *j, struct reason *why);
 
 /** What a peer said. Answers by out->send(); what cannot be done is answered by an ERROR. */
 void engine_message(struct engine *e, uint64_t peer, const struct message *m, uint64_t now_ms);
+
+/**
+ * A ragged report, as a LOSS of engine_message() in three steps, so that the work need not be done
+ * on the engine's thread:
+ *
+ *     if (engine_begin_ragged(e, peer, m, r, now_ms)) {
+ *         ragged_work(r, &m->loss);
+ *         engine_end_ragged(e, peer, m, r, now_ms);
+ *     }
+ *
+ * Between the first step and the last other messages may come; those of the same session that do
+ * would overtake the report.
+ * @return whether it is to be worked through; else it was refused, and that is all
+ */
+bool engine_begin_ragged(struct engine *e, uint64_t peer, const struct message *m, struct ragged *r,
+                         uint64_t now_ms);
+void engine_end_ragged(struct engine *e, uint64_t peer, const struct message *m,
+                       const struct ragged *r, uint64_t now_ms);
 
 /** A peer sent what could not be decoded: count it and answer with an ERROR. */
 void engine_malformed(struct engine *e, uint64_t peer, uint32_t type, int code, const char *why);

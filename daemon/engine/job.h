@@ -13,6 +13,7 @@
 #include "lease.h"
 #include "metrics.h"
 #include "quarantine.h"
+#include "ragged.h"
 #include "sampler.h"
 #include "selection.h"
 #include "session.h"
@@ -126,7 +127,8 @@ struct job {
     uint64_t lsn;               /* of the last report applied */
     struct loss_stats last_all, last_kept; /* of the last report */
     struct job_shadow shadow;
-    struct recent recent; /* the last losses, in free order */
+    struct recent recent;        /* the last losses, in free order */
+    const struct ragged *ragged; /* of the report at hand; NULL: it is not ragged */
     struct rng select_rng;
     struct job_ages sent_ages, reported_ages;
     float *losses;          /* scratch, aligned, [MESSAGE_BATCH_SIZE_MAX] */
@@ -191,6 +193,20 @@ struct job_outcome {
  */
 int job_report(struct job *j, struct session *s, const struct message_loss *loss,
                struct job_outcome *out, struct reason *why);
+
+/**
+ * A ragged report is to be worked through: memory, the policy, and whose items are not selected.
+ * @return 0, or -OHEM_INVALID (the rule is none for it), -OHEM_NOMEM with the reason
+ */
+int job_begin_ragged(struct job *j, struct session *s, const struct message_loss *loss,
+                     struct ragged *r, struct reason *why);
+
+/**
+ * Take a ragged report that was worked through: the instances' losses are reported, as by
+ * job_report(), and the lease's answer has the instances of which an item was selected.
+ */
+int job_report_ragged(struct job *j, struct session *s, const struct message_loss *loss,
+                      const struct ragged *r, struct job_outcome *out, struct reason *why);
 
 /**
  * A batch is about to be sent: is it as fresh as max_age wants it? If not it is undone: its

@@ -64,6 +64,11 @@ uint64_t job_token_tag(const struct job *j, uint64_t generation, const struct se
 uint64_t job_report_digest(const struct job *j, const struct message_loss *loss,
                            const float *losses);
 
+/* ---- job_ragged.c ---- */
+
+/** Of a ragged report: the instances of which an item was selected. */
+void job_choose_ragged(const struct ragged *r, struct selection *out);
+
 /* ---- job_grow.c ---- */
 
 /** Was the token given to this session for these ids, in this generation or an earlier one? */

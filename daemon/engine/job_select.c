@@ -54,8 +54,13 @@ void job_choose(struct job *j, const struct message_loss *loss, const uint32_t *
                 struct selection *out)
 {
     struct selection_policy policy = selection_chosen(&j->settings.selection, &loss->select);
-    struct selection_input in = input_of(j, loss, ids);
+    struct selection_input in;
 
+    if (j->ragged != NULL) {
+        job_choose_ragged(j->ragged, out);
+        return;
+    }
+    in = input_of(j, loss, ids);
     if (policy.rule == SELECTION_CDF)
         recent_sort(&j->recent);
     selection_choose(selection_answered(&policy), &in, out);
@@ -67,7 +72,7 @@ struct job_shadow job_look_on(struct job *j, const struct message_loss *loss, co
     struct selection_policy policy = selection_chosen(&j->settings.selection, &loss->select);
     struct selection_input in = input_of(j, loss, ids);
 
-    if (policy.mode != SELECTION_SHADOW)
+    if (policy.mode != SELECTION_SHADOW || j->ragged != NULL)
         return (struct job_shadow){0};
     if (policy.rule == SELECTION_CDF)
         recent_sort(&j->recent);

@@ -34,6 +34,9 @@
     X(losses_applied, "losses that reached a score") \
     X(losses_nonfinite, "losses that were NaN or infinite, never applied") \
     X(losses_negative, "losses below zero, counted as 0 for the draw") \
+    X(reports_ragged, "reports with any number of losses for an instance") \
+    X(items_reported, "losses in them") \
+    X(items_selected, "of these, chosen to be back-propagated") \
     X(instances_selected, "instances chosen to be back-propagated") \
     X(instances_ignored, \
       "instances that could not be chosen: flagged by their trainer, or in quarantine") \

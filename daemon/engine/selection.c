@@ -110,7 +110,7 @@ static uint32_t negatives_for(const struct selection_policy *policy, uint32_t po
 
     if (positives == 0)
         return policy->neg_min;
-    return wanted < MESSAGE_BATCH_SIZE_MAX ? (uint32_t)wanted : MESSAGE_BATCH_SIZE_MAX;
+    return wanted < MESSAGE_ITEMS_MAX ? (uint32_t)wanted : MESSAGE_ITEMS_MAX;
 }
 
 static uint32_t least_count(const struct selection_policy *policy)

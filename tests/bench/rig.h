@@ -38,4 +38,8 @@ double rig_memcpy(double seconds);
  *  @return the median in microseconds. */
 double rig_round_trip(const struct workload *w, double seconds);
 
+/** Frames of a LOSS of so many items there, and the same back. @return the median of the time that
+ *  one way takes, in microseconds */
+double rig_move(const struct workload *w, uint32_t items, double seconds);
+
 #endif

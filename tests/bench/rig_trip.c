@@ -127,11 +127,23 @@ static void step(struct run_client *c, struct run_result *out)
     run_count(out, WORKLOAD_BATCH, 0);
 }
 
-double rig_round_trip(const struct workload *w, double seconds)
+static double measure(struct trip *trip, const struct workload *w, double seconds)
 {
     static const struct run_kind kind = {.open = open_client, .step = step};
-    static const float values[WORKLOAD_BATCH];
     static struct run_result result;
+    struct run run = {.kind = &kind, .plan = trip, .workload = w, .clients = 1, .seconds = seconds};
+
+    result = (struct run_result){0};
+    trip->loop.answer = &trip->back;
+    run.server = rig_fork(serve, &trip->loop);
+    run_clients(&run, &result);
+    rig_kill(run.server);
+    return times_quantile_us(&result.report, 0.5);
+}
+
+double rig_round_trip(const struct workload *w, double seconds)
+{
+    static const float values[WORKLOAD_BATCH];
     static struct trip trip;
     struct message loss = {.type = MESSAGE_LOSS,
                            .loss = {.seq = 1000, .losses = {values, WORKLOAD_BATCH}}};
@@ -141,14 +153,23 @@ double rig_round_trip(const struct workload *w, double seconds)
                                               .kept = {.count = WORKLOAD_BATCH / 2},
                                               .indices = {values, WORKLOAD_BATCH / 2},
                                               .weights = {values, WORKLOAD_BATCH / 2}}};
-    struct run run = {
-        .kind = &kind, .plan = &trip, .workload = w, .clients = 1, .seconds = seconds};
 
     codec_encode(&loss, &trip.there);
     codec_encode(&selection, &trip.back);
-    trip.loop.answer = &trip.back;
-    run.server = rig_fork(serve, &trip.loop);
-    run_clients(&run, &result);
-    rig_kill(run.server);
-    return times_quantile_us(&result.report, 0.5);
+    return measure(&trip, w, seconds);
+}
+
+double rig_move(const struct workload *w, uint32_t items, double seconds)
+{
+    static const float values[MESSAGE_ITEMS_MAX];
+    static const uint32_t counts[WORKLOAD_BATCH];
+    static struct trip trip;
+    struct message loss = {.type = MESSAGE_LOSS,
+                           .loss = {.seq = 1000,
+                                    .losses = {values, items},
+                                    .items = {.counts = {counts, WORKLOAD_BATCH}}}};
+
+    codec_encode(&loss, &trip.there);
+    codec_encode(&loss, &trip.back);
+    return measure(&trip, w, seconds) / 2;
 }

@@ -132,6 +132,8 @@ void rounds_run(const struct bench *b, int round)
         (void)side_trip(b);
     else
         ratio_add("report_rtt_vs_zmq", side_report(b) / side_trip(b));
+    if (b->daemon != 0)
+        ratio_add("items_report_vs_three_moves", side_items(b) / (3 * side_move(b)));
 }
 
 /* ---- before and after ---- */
@@ -233,8 +235,23 @@ static const struct {
      "loop turn p99.9, w3, 4 sessions, shm", "loop turn max, w3, 4 sessions, shm"},
 };
 
+/* While reports of 2^20 items come one after the other. */
+static void add_turns_of_items(struct bench *b)
+{
+    struct serve_timing t;
+
+    b->daemon = serve_start(b->program, b->workloads, false);
+    (void)side_items(b);
+    serve_read_timing(&t);
+    serve_stop();
+    row_add("loop turn p99, reports of 2^20 items", "us", t.turn_ns_p99 / 1e3);
+    row_add("loop turn p99.9, reports of 2^20 items", "us", t.turn_ns_p999 / 1e3);
+    row_add("loop turn max, reports of 2^20 items", "us", t.turn_ns_max / 1e3);
+}
+
 void rounds_turns(struct bench *b)
 {
+    add_turns_of_items(b);
     for (size_t i = 0; i < sizeof turns / sizeof turns[0]; i++) {
         struct serve_timing t;
 

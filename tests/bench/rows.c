@@ -25,6 +25,7 @@ static const struct {
     {"shm_vs_dataloader", "w3", 1.3, false},
     {"biased_vs_uniform", NULL, 0.95, false},
     {"report_rtt_vs_zmq", NULL, 1.3, true},
+    {"items_report_vs_three_moves", NULL, 1, true},
     {"selection_choose / quickselect", "K 256", 0.6, true},
     {"selection_choose / quickselect", NULL, 0.35, true}, /* the others */
     {"selection_choose / numpy.partition", NULL, 1, true},

@@ -5,6 +5,8 @@
 #include "serve.h"
 #include "usage.h"
 
+#include "../../proto/message.h"
+
 #include <stdio.h>
 
 #define JOB_BYTES 32
@@ -176,5 +178,47 @@ double side_trip(const struct bench *b)
 
     quiet_run(measure_trip, &t);
     row_add("rig round trip p50, ZeroMQ on libuv", "us", t.us);
+    return t.us;
+}
+
+/* ---- ragged reports ---- */
+
+static void measure_items(void *ctx)
+{
+    struct ohemd_run *o = ctx;
+
+    train_items_run(&o->plan, &o->result);
+}
+
+double side_items(const struct bench *b)
+{
+    static struct ohemd_run o;
+    double us;
+
+    o = (struct ohemd_run){.plan = {.workload = &b->workloads[0],
+                                    .job = "w1-uniform",
+                                    .transport = OHEM_MAP,
+                                    .items = MESSAGE_ITEMS_MAX,
+                                    .seconds = b->effort->seconds,
+                                    .daemon = b->daemon}};
+    quiet_run(measure_items, &o);
+    us = times_quantile_us(&o.result.report, 0.5);
+    row_add("ohem_report_items p50, 2^20 items", "us", us);
+    return us;
+}
+
+static void measure_move(void *ctx)
+{
+    struct trip *t = ctx;
+
+    t->us = rig_move(t->workload, MESSAGE_ITEMS_MAX, t->seconds);
+}
+
+double side_move(const struct bench *b)
+{
+    struct trip t = {.workload = &b->workloads[0], .seconds = b->effort->seconds};
+
+    quiet_run(measure_move, &t);
+    row_add("rig, 2^20 items one way, ZeroMQ on libuv", "us", t.us);
     return t.us;
 }

@@ -104,7 +104,8 @@ static void what_is_out_of_range_is_refused_by_name(void **state)
     assert_refused(client, b, o, "flags[3] is 4; at most 3");
     assert_refused(client, b, wish((enum ohem_select)6, 0, 0), "select.rule is 6; at most 5");
     assert_refused(client, b, wish(OHEM_SELECT_TOP, 0, 1.5), "select.value is 1.5");
-    assert_refused(client, b, wish(OHEM_SELECT_TOP, 65537, 0), "select.count is 65537; 0 to 65536");
+    assert_refused(client, b, wish(OHEM_SELECT_TOP, 1048577, 0),
+                   "select.count is 1048577; 0 to 1048576");
     assert_refused(client, b, wish(OHEM_SELECT_ALL, 1, 0), "select.count is 1; 0 to 0");
     assert_refused(client, b, wish(OHEM_SELECT_THRESHOLD, 0, NAN), "select.value is nan");
     assert_refused(client, b, wish(OHEM_SELECT_NEGPOS, 0, 0), "negatives per positive");

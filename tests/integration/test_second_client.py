@@ -572,8 +572,9 @@ def a_newer_minor_with_more_fields_and_frames_is_accepted():
             assert (fields["major"], fields["minor"]) == (wire.MAJOR, wire.MINOR)
         with Client(daemon.listen, batch_size=K, credit=1) as client:
             batch = client.take()
-            header = wire.header(5, client.key, batch.token, 1, K, 0, 0, 0, 0, 0.0, "more", None)
-            client.wire.send_frames([header, np.ones(K, "<f4").tobytes(), b"", b"", b"more"])
+            header = wire.header(5, client.key, batch.token, 1, K, 0, 0, 0, 0, 0.0, 0, 0, 0, 0.0,
+                                 0, 0, "more", None)
+            client.wire.send_frames([header, np.ones(K, "<f4").tobytes(), *[b""] * 5, b"more"])
             assert client.wait_for("SELECTION")["kept.count"] == K // 2
             # not even UTF-8: what is ignored is not looked at
             client.wire.send_frames([b"\x94\x07\xc4\x10" + client.key + b"\x2a\xa2\xff\xfe"])

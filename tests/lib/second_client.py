@@ -87,7 +87,7 @@ class Batch:
         self.origin = None  # the daemon and session that it was handed out by and to
         self.records = None  # set when it is handed to the trainer
         self.seq, self.losses, self.selection, self.is_released = 0, None, None, False
-        self.flags, self.select = (), None
+        self.flags, self.select, self.items = (), None, {}
         self.block, self.parts, self.missing = fields["payload"], 0, set()
         if fields["parts"]:
             self.block = bytearray(fields["bytes"])
@@ -350,30 +350,42 @@ class Client:
         batch.records = batch.read()
         return batch
 
-    def report(self, batch, losses, flags=(), select=(wire.BY_JOB, 0, 0.0)):
+    def report(self, batch, losses, flags=(), select=(wire.BY_JOB, 0, 0.0), **items):
         """@return the SELECTION"""
-        self.begin_report(batch, losses, flags, select)
+        self.begin_report(batch, losses, flags, select, **items)
         return self.finish_report(batch)
 
-    def begin_report(self, batch, losses, flags=(), select=(wire.BY_JOB, 0, 0.0)):
+    def begin_report(self, batch, losses, flags=(), select=(wire.BY_JOB, 0, 0.0), **items):
+        """@param items  of a ragged report: items, score, top, iou, boxes, classes"""
         self.seq += 1
-        batch.flags, batch.select = flags, select
+        batch.flags, batch.select, batch.items = flags, select, self._item_fields(**items)
         batch.seq, batch.losses, batch.selection = self.seq, losses, None
         self.kept.pop(batch.token, None)
         self.kept[batch.token] = batch
         self._send_report(batch)
+
+    @staticmethod
+    def _item_fields(items=(), score=wire.SCORE_MAX, top=0, iou=0.0, boxes=(), classes=()):
+        return {"items": items, "items.count": len(items), "items.score": score, "items.top": top,
+                "items.iou": iou, "boxes": boxes, "boxes.count": 4 * len(boxes),
+                "classes": classes, "classes.count": len(classes)}
 
     def _origin(self):
         return self.welcome["boot"], self.welcome["session"]
 
     def _send_report(self, batch):
         ids = batch.ids if batch.origin != self._origin() else []
+        answer = batch.selection
+        if answer is not None and len(answer["scores"]) and not answer["flags"] & wire.EARLY:
+            # a ragged report that was answered: its instances' losses say all that counts
+            batch.losses, batch.flags, batch.select = answer["scores"], (), (wire.BY_JOB, 0, 0.0)
+            batch.items = self._item_fields()
         self.wire.send("LOSS", key=self.key, token=batch.token, seq=batch.seq,
                        count=len(batch.losses), losses=batch.losses, ids=ids,
                        flags=batch.flags,
                        **{"ids.count": len(ids), "flags.count": len(batch.flags),
                           "select.rule": batch.select[0], "select.count": batch.select[1],
-                          "select.value": batch.select[2]})
+                          "select.value": batch.select[2], **batch.items})
 
     def finish_report(self, batch):
         if batch.selection is None:

@@ -17,10 +17,13 @@ import numpy as np
 MESSAGE_HEADER_BYTES_MAX = 1024
 MESSAGE_FIELDS_MAX = 32
 MESSAGE_FRAMES_MAX = 8
-MESSAGE_FRAME_BYTES_MAX = 1 << 20
+MESSAGE_FRAME_BYTES_MAX = 4 << 20
 MESSAGE_TRANSPORT_BYTES_MAX = 16 << 20
 MESSAGE_PAYLOAD_BYTES_MAX = 1 << 30
 MESSAGE_BATCH_SIZE_MAX = 65536
+MESSAGE_ITEMS_MAX = 1 << 20
+MESSAGE_BOXES_MAX = 65536
+MESSAGE_INSTANCE_BOXES_MAX = 8192
 MESSAGE_CREDIT_MAX = 64
 MESSAGE_RANK_MAX = 65535
 MESSAGE_NAME_BYTES_MAX = 64
@@ -33,12 +36,13 @@ MESSAGE_WAY_MAX = 2
 MESSAGE_WAYS_MAX = 7
 MESSAGE_RECORDS_MAX = 2
 MESSAGE_RULE_MAX = 5
+MESSAGE_SCORE_MAX = 2
 LOSS_FLAGS_ALL = 3
 SELECT_NEG_RATIO_MAX = 1e6
 SELECT_CDF_POWER_MAX = 64.0
 SELECT_THRESHOLD_MAX = 1e30
 
-MAJOR, MINOR = 0, 4
+MAJOR, MINOR = 0, 5
 KEY_BYTES = 16
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -52,6 +56,7 @@ LATE, REPEATED, FORGOTTEN, SUPERSEDED, EARLY = 1, 2, 4, 8, 16  # SELECTION's fla
 TOKENS_MAX = {"held": MESSAGE_CREDIT_MAX, "kept": MESSAGE_KEPT_MAX}  # of HELLO's vectors
 POSITIVE, IGNORED = 1, 2  # LOSS's flags
 BY_JOB, BY_ALL, BY_TOP, BY_THRESHOLD, BY_NEGPOS, BY_CDF = range(6)  # LOSS's select.rule
+SCORE_MAX, SCORE_MEAN, SCORE_TOP = range(3)  # LOSS's items.score
 SCATTERED, PACKED, ALIGNED64 = 0, 1, 2  # layouts
 ALIGNMENT = 64
 INLINE, SHM, MAP = 0, 1, 2  # ways, and as a set: a sum of 1 << way
@@ -75,7 +80,8 @@ class Refused(Exception):
 Field = namedtuple("Field", "name kind least most named")
 # An element count is a field's name.
 Vector = namedtuple("Vector", "name dtype count")
-Message = namedtuple("Message", "number name fields vectors")
+# The last `optional` of the vectors may be missing when they are empty.
+Message = namedtuple("Message", "number name fields vectors optional", defaults=(0,))
 
 
 def u32(name, least=0, most=2**32 - 1, named=None):
@@ -133,21 +139,30 @@ MESSAGES = [
              Vector("weights", "<f4", "count"), Vector("offsets", "<u8", "count"),
              Vector("sizes", "<u4", "count"), Vector("payload", None, None)]),
     Message(5, "LOSS",
-            [KEY, TOKEN, u64("seq", least=1), COUNT,
+            [KEY, TOKEN, u64("seq", least=1), u32("count", named=MESSAGE_ITEMS_MAX),
              u32("ids.count", named=MESSAGE_BATCH_SIZE_MAX),
-             u32("flags.count", named=MESSAGE_BATCH_SIZE_MAX),
+             u32("flags.count", named=MESSAGE_ITEMS_MAX),
              u32("select.rule", named=MESSAGE_RULE_MAX),
-             u32("select.count", named=MESSAGE_BATCH_SIZE_MAX), f64("select.value")],
+             u32("select.count", named=MESSAGE_ITEMS_MAX), f64("select.value"),
+             u32("items.count", named=MESSAGE_BATCH_SIZE_MAX),
+             u32("items.score", named=MESSAGE_SCORE_MAX),
+             u32("items.top", named=MESSAGE_ITEMS_MAX), f64("items.iou"),
+             u32("boxes.count", named=4 * MESSAGE_BOXES_MAX),
+             u32("classes.count", named=MESSAGE_BOXES_MAX)],
             [Vector("losses", "<f4", "count"), Vector("ids", "<u8", "ids.count"),
-             Vector("flags", "u1", "flags.count")]),
+             Vector("flags", "u1", "flags.count"), Vector("items", "<u4", "items.count"),
+             Vector("boxes", "<f4", "boxes.count"), Vector("classes", "<u4", "classes.count")],
+            3),
     Message(6, "SELECTION",
             [TOKEN, u64("seq"), u64("lsn"), u32("flags"),
-             u32("nonfinite_count", named=MESSAGE_BATCH_SIZE_MAX),
-             u32("all.count", named=MESSAGE_BATCH_SIZE_MAX), f32("all.mean"), f32("all.min"),
-             f32("all.max"), u32("kept.count", named=MESSAGE_BATCH_SIZE_MAX), f32("kept.mean"),
+             u32("nonfinite_count", named=MESSAGE_ITEMS_MAX),
+             u32("all.count", named=MESSAGE_ITEMS_MAX), f32("all.mean"), f32("all.min"),
+             f32("all.max"), u32("kept.count", named=MESSAGE_ITEMS_MAX), f32("kept.mean"),
              f32("kept.min"), f32("kept.max"), u64("durable_seq"),
-             u32("ignored_count", named=MESSAGE_BATCH_SIZE_MAX)],
-            [Vector("indices", "<u4", "kept.count"), Vector("weights", "<f4", "kept.count")]),
+             u32("ignored_count", named=MESSAGE_ITEMS_MAX),
+             u32("scores.count", named=MESSAGE_BATCH_SIZE_MAX)],
+            [Vector("indices", "<u4", "kept.count"), Vector("weights", "<f4", "kept.count"),
+             Vector("scores", "<f4", "scores.count")], 1),
     Message(7, "PING", [KEY, u64("nonce")], []),
     Message(8, "PONG", [u64("nonce"), u64("boot"), u64("durable_seq")], []),
     Message(9, "BYE", [KEY, TEXT], []),
@@ -160,7 +175,10 @@ MESSAGES = [
     Message(14, "DURABLE", [u64("seq")], []),
 ]
 # A LOSS that says no more than its losses.
-PLAIN = {"flags": [], "flags.count": 0, "select.rule": BY_JOB, "select.count": 0, "select.value": 0.0}
+PLAIN = {"flags": [], "flags.count": 0, "select.rule": BY_JOB, "select.count": 0,
+         "select.value": 0.0, "items": [], "items.count": 0, "items.score": SCORE_MAX,
+         "items.top": 0, "items.iou": 0.0, "boxes": [], "boxes.count": 0, "classes": [],
+         "classes.count": 0}
 BY_NAME = {message.name: message for message in MESSAGES}
 BY_NUMBER = {message.number: message for message in MESSAGES}
 
@@ -187,7 +205,7 @@ def _header_of(message, fields):
 def encode(name, **fields):
     """A message's frames. Checks nothing: tests also send what is wrong."""
     message = BY_NAME[name]
-    fields = {**(PLAIN if name == "LOSS" else {}), **fields}
+    fields = {**(PLAIN if name == "LOSS" else {}), "scores": [], "scores.count": 0, **fields}
     frames = [_header_of(message, fields)]
     for vector in message.vectors:
         value = fields[vector.name]
@@ -195,6 +213,9 @@ def encode(name, **fields):
             value = b"".join(value)
         is_bytes = vector.dtype in (None, "V16")
         frames.append(value if is_bytes else np.asarray(value, vector.dtype).tobytes())
+    for _ in range(message.optional):
+        if not frames[-1]:
+            frames.pop()
     return frames
 
 
@@ -292,7 +313,7 @@ def _check_text(message, field, value):
 
 
 def _check_frames(message, frames):
-    if len(frames) - 1 < len(message.vectors):
+    if len(frames) - 1 < len(message.vectors) - message.optional:
         name = message.vectors[len(frames) - 1].name
         raise Refused("MALFORMED", message.name, f"the frame of {name} is missing")
     for number, frame in enumerate(frames):
@@ -310,12 +331,14 @@ def _check_fields(message, fields):
     if message.name == "SELECTION":
         if fields["kept.count"] > fields["all.count"]:
             raise Refused("MALFORMED", "SELECTION", "more kept than there are")
-        if batch_size(fields) > MESSAGE_BATCH_SIZE_MAX:
-            raise Refused("TOO_LARGE", "SELECTION", "more losses than any batch has")
+        most = MESSAGE_ITEMS_MAX if fields["scores.count"] else MESSAGE_BATCH_SIZE_MAX
+        if batch_size(fields) > most:
+            raise Refused("TOO_LARGE", "SELECTION", "more losses than any report has")
 
 
 def _read_vectors(message, fields, frames):
-    for vector, frame in zip(message.vectors, frames):
+    missing = [b""] * (len(message.vectors) - len(frames))
+    for vector, frame in zip(message.vectors, [*frames, *missing]):
         if vector.dtype is None:
             fields[vector.name] = frame
         elif vector.dtype == "V16":
@@ -375,7 +398,7 @@ def _check_batch(fields):
 
 
 def batch_size(fields):
-    """K, as a SELECTION says it."""
+    """The losses of the report, as a SELECTION says it."""
     return fields["all.count"] + fields["nonfinite_count"] + fields["ignored_count"]
 
 
@@ -388,13 +411,41 @@ def _check_selection(fields):
 
 
 def _check_loss(fields):
-    for beside in ("ids", "flags"):
-        if fields[f"{beside}.count"] not in (0, fields["count"]):
+    count, k = fields["count"], fields["items.count"] or fields["count"]
+    if not fields["items.count"] and not 1 <= count <= MESSAGE_BATCH_SIZE_MAX:
+        raise Refused("TOO_LARGE" if count else "MALFORMED", "LOSS", f"{count} losses")
+    for beside, wanted in (("ids", k), ("flags", count)):
+        if fields[f"{beside}.count"] not in (0, wanted):
             raise Refused("MALFORMED", "LOSS",
-                          f"{fields[f'{beside}.count']} {beside} for {fields['count']} losses")
+                          f"{fields[f'{beside}.count']} {beside}, not {wanted}")
     if any(flags > LOSS_FLAGS_ALL for flags in fields["flags"]):
         raise Refused("MALFORMED", "LOSS", "a flag that does not exist")
     _check_select(fields["select.rule"], fields["select.count"], fields["select.value"])
+    _check_items(fields)
+
+
+def _check_items(fields):
+    score, top, iou = fields["items.score"], fields["items.top"], fields["items.iou"]
+    count = fields["count"]
+    wrong = None
+    if not fields["items.count"]:
+        if score or top or iou or fields["boxes.count"] or fields["classes.count"]:
+            raise Refused("MALFORMED", "LOSS", "items of a report that is not ragged")
+        return
+    if (top > 0) != (score == SCORE_TOP):
+        wrong = f"score {score} with top {top}"
+    elif not 0 <= iou <= 1:
+        wrong = f"iou {iou}"
+    elif fields["boxes.count"] != (4 * count if iou > 0 else 0):
+        wrong = f"{fields['boxes.count']} numbers of boxes for {count} items"
+    elif fields["classes.count"] not in ((0, count) if iou > 0 else (0,)):
+        wrong = f"{fields['classes.count']} classes for {count} items"
+    if wrong:
+        raise Refused("MALFORMED", "LOSS", wrong)
+    if iou > 0 and max(fields["items"]) > MESSAGE_INSTANCE_BOXES_MAX:
+        raise Refused("TOO_LARGE", "LOSS", f"{max(fields['items'])} boxes of an instance")
+    if int(fields["items"].sum(dtype=np.uint64)) != count:
+        raise Refused("MALFORMED", "LOSS", f"items that are not {count}")
 
 
 def _check_select(rule, count, value):

@@ -255,9 +255,16 @@ static void put_loss(FILE *f, const struct message_loss *m)
                   m->losses.count, m->ids.count, m->flags.count);
     (void)fprintf(f, "select.rule %" PRIu32 "\nselect.count %" PRIu32 "\nselect.value %.9g\n",
                   m->select.rule, m->select.count, m->select.value);
+    (void)fprintf(f, "items.count %zu\nitems.score %" PRIu32 "\nitems.top %" PRIu32 "\n",
+                  m->items.counts.count, m->items.score, m->items.top);
+    (void)fprintf(f, "items.iou %.9g\nboxes.count %zu\nclasses.count %zu\n", m->items.iou,
+                  m->items.boxes.count, m->items.classes.count);
     put_f32s(f, "losses", m->losses);
     put_u64s(f, "ids", m->ids);
     put_u8s(f, "flags", m->flags);
+    put_u32s(f, "items", m->items.counts);
+    put_f32s(f, "boxes", m->items.boxes);
+    put_u32s(f, "classes", m->items.classes);
 }
 
 static void put_selection(FILE *f, const struct message_selection *m)
@@ -268,10 +275,11 @@ static void put_selection(FILE *f, const struct message_selection *m)
         m->seq, m->lsn, m->flags, m->nonfinite_count);
     put_stats(f, "all", &m->all);
     put_stats(f, "kept", &m->kept);
-    (void)fprintf(f, "durable_seq %" PRIu64 "\nignored_count %" PRIu32 "\n", m->durable_seq,
-                  m->ignored_count);
+    (void)fprintf(f, "durable_seq %" PRIu64 "\nignored_count %" PRIu32 "\nscores.count %zu\n",
+                  m->durable_seq, m->ignored_count, m->scores.count);
     put_u32s(f, "indices", m->indices);
     put_f32s(f, "weights", m->weights);
+    put_f32s(f, "scores", m->scores);
 }
 
 static void put_part(FILE *f, const struct message_part *m)

@@ -47,6 +47,9 @@ struct world {
     struct survivor *speaker;   /* of the message that the engine has now */
     enum message_type answered; /* what it was answered; 0: nothing yet */
     struct oracle_answer answer;
+    const struct message *said; /* a report that was made ragged on its way to the engine ... */
+    size_t said_items;          /* ... of so many items; 0: the message was told as it is */
+    uint64_t ragged;            /* how many were */
     bool says_bye, drains;
     bool lies; /* what answers it is not told to the speaker, who would believe it */
     struct world_failure failures[256]; /* deliveries, to be told to the engine */

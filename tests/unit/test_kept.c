@@ -146,23 +146,23 @@ static void bytes_and_count_are_bounded_but_one_always_fits(void **state)
 
     (void)state;
     kept_init(&k, 1);
-    assert_true(kept_has_room(&k, K));
+    assert_true(kept_has_room(&k, K, 0));
     add(&k, 1);
     one = k.bytes;
-    assert_true(one >= K * 12 && one <= K * 12 + 128);
-    assert_false(kept_has_room(&k, K));
+    assert_true(one >= K * 13 && one <= K * 13 + 160);
+    assert_false(kept_has_room(&k, K, 0));
     k.bytes_max = 3 * one - 1;
-    assert_true(kept_has_room(&k, K));
+    assert_true(kept_has_room(&k, K, 0));
     add(&k, 2);
-    assert_false(kept_has_room(&k, K));
+    assert_false(kept_has_room(&k, K, 0));
     kept_clear(&k);
     assert_int_equal(k.bytes, 0);
     k.bytes_max = SIZE_MAX / 2;
     for (uint64_t seq = 1; seq <= MESSAGE_KEPT_MAX; seq++) {
-        assert_true(kept_has_room(&k, K));
+        assert_true(kept_has_room(&k, K, 0));
         add(&k, seq);
     }
-    assert_false(kept_has_room(&k, K));
+    assert_false(kept_has_room(&k, K, 0));
     kept_deinit(&k);
 }
 

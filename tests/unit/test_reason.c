@@ -124,6 +124,9 @@ static void the_document_lists_each_limit_with_its_value(void **state)
         LIMIT(MESSAGE_TRANSPORT_BYTES_MAX),
         LIMIT(MESSAGE_PAYLOAD_BYTES_MAX),
         LIMIT(MESSAGE_BATCH_SIZE_MAX),
+        LIMIT(MESSAGE_ITEMS_MAX),
+        LIMIT(MESSAGE_BOXES_MAX),
+        LIMIT(MESSAGE_INSTANCE_BOXES_MAX),
         LIMIT(MESSAGE_CREDIT_MAX),
         LIMIT(MESSAGE_RANK_MAX),
         LIMIT(MESSAGE_NAME_BYTES_MAX),
@@ -136,6 +139,7 @@ static void the_document_lists_each_limit_with_its_value(void **state)
         LIMIT(MESSAGE_WAYS_MAX),
         LIMIT(MESSAGE_RECORDS_MAX),
         LIMIT(MESSAGE_RULE_MAX),
+        LIMIT(MESSAGE_SCORE_MAX),
     };
     char *document = read_source("proto/PROTOCOL.md");
     char *header = read_source("proto/message.h"), row[128];
