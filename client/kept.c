@@ -27,7 +27,8 @@ static void free_all(struct kept_list *list)
 
     while ((r = TAILQ_FIRST(list)) != NULL) {
         TAILQ_REMOVE(list, r, entry);
-        free(r->items);
+        if (r->items != NULL)
+            kept_items_unref(r->items);
         free(r);
     }
 }
@@ -196,7 +197,20 @@ static struct kept_items *take_items_memory(struct kept *k, size_t bytes)
     items = malloc(sizeof *items + bytes);
     if (items != NULL)
         items->capacity = bytes;
+    if (items != NULL)
+        atomic_init(&items->refs, 1);
     return items;
+}
+
+void kept_items_ref(struct kept_items *items)
+{
+    atomic_fetch_add(&items->refs, 1);
+}
+
+void kept_items_unref(struct kept_items *items)
+{
+    if (atomic_fetch_sub(&items->refs, 1) == 1)
+        free(items);
 }
 
 /* @return the copy, behind which *at points then */
@@ -235,7 +249,10 @@ void kept_drop_items(struct kept *k, struct kept_report *r)
     if (r->items == NULL)
         return;
     k->bytes -= r->items->capacity;
-    SLIST_INSERT_HEAD(&k->spare_items, r->items, entry);
+    if (atomic_load(&r->items->refs) == 1)
+        SLIST_INSERT_HEAD(&k->spare_items, r->items, entry);
+    else /* it is sent still */
+        kept_items_unref(r->items);
     r->items = NULL;
 }
 

@@ -9,13 +9,16 @@
 
 #include "../proto/message.h"
 
+#include <stdatomic.h>
+
 #include <sys/queue.h>
 
 /* The items of a ragged report: until it is answered, then the instances' losses do. */
 struct kept_items {
     struct vector losses, flags; /* [n]; they and the next lend from the memory behind */
     struct message_items items;
-    size_t capacity; /* bytes of it */
+    size_t capacity;  /* bytes of it */
+    atomic_uint refs; /* its report's, and one for each frame that lends from it */
     SLIST_ENTRY(kept_items) entry;
     unsigned char memory[];
 };
@@ -78,6 +81,10 @@ struct kept_report *kept_add(struct kept *k, struct token token, uint64_t seq, u
 
 /** Copy a ragged report's losses, flags and items. @return 0 or -OHEM_NOMEM */
 int kept_take_items(struct kept *k, struct kept_report *r, const struct message_loss *report);
+
+/** A frame lends from them; and no more, on any thread. Who drops the last reference frees. */
+void kept_items_ref(struct kept_items *items);
+void kept_items_unref(struct kept_items *items);
 
 /** They are wanted no more. */
 void kept_drop_items(struct kept *k, struct kept_report *r);

@@ -88,17 +88,69 @@ void link_close(struct link *l, bool discard)
     *l = (struct link){0};
 }
 
+static void send_copied(struct link *l, const struct frame *f, int flags)
+{
+    int rc;
+
+    do
+        rc = zmq_send(l->socket, f->data, f->size, flags);
+    while (rc < 0 && zmq_errno() == EINTR);
+}
+
 void link_send(struct link *l, const struct message *m)
 {
     struct frames f;
 
     codec_encode(m, &f);
-    for (size_t i = 0; i < f.count; i++) {
-        int flags = ZMQ_DONTWAIT | (i + 1 < f.count ? ZMQ_SNDMORE : 0), rc;
+    for (size_t i = 0; i < f.count; i++)
+        send_copied(l, &f.list[i], ZMQ_DONTWAIT | (i + 1 < f.count ? ZMQ_SNDMORE : 0));
+}
 
-        do
-            rc = zmq_send(l->socket, f.list[i].data, f.list[i].size, flags);
-        while (rc < 0 && zmq_errno() == EINTR);
+/* zmq_free_fn, on a thread of ZeroMQ's. */
+static void sent_cb(void *data, void *items)
+{
+    (void)data;
+    kept_items_unref(items);
+}
+
+/* Without memory for its head it is copied. */
+static void send_lent(struct link *l, const struct frame *f, struct kept_items *items, int flags)
+{
+    zmq_msg_t part;
+    int rc;
+
+    kept_items_ref(items);
+    if (zmq_msg_init_data(&part, (void *)(uintptr_t)f->data, f->size, sent_cb, items) != 0) {
+        kept_items_unref(items);
+        send_copied(l, f, flags);
+        return;
+    }
+    do
+        rc = zmq_msg_send(&part, l->socket, flags);
+    while (rc < 0 && zmq_errno() == EINTR);
+    if (rc < 0)
+        (void)zmq_msg_close(&part);
+}
+
+static bool lends_from(const struct frame *f, const struct kept_items *items)
+{
+    const unsigned char *data = f->data;
+
+    return f->size > 0 && data >= items->memory && data < items->memory + items->capacity;
+}
+
+void link_send_items(struct link *l, const struct message *m, struct kept_items *items)
+{
+    struct frames f;
+
+    codec_encode(m, &f);
+    for (size_t i = 0; i < f.count; i++) {
+        int flags = ZMQ_DONTWAIT | (i + 1 < f.count ? ZMQ_SNDMORE : 0);
+
+        if (lends_from(&f.list[i], items))
+            send_lent(l, &f.list[i], items, flags);
+        else
+            send_copied(l, &f.list[i], flags);
     }
 }
 

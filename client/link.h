@@ -6,6 +6,7 @@
 #define OHEM_LINK_H
 
 #include "../proto/codec.h"
+#include "kept.h"
 
 #include <stdbool.h>
 #include <zmq.h>
@@ -31,6 +32,9 @@ void link_close(struct link *l, bool discard);
 
 /** Send; copied. Never fails for long queues: what a client sends is bounded by its credit. */
 void link_send(struct link *l, const struct message *m);
+
+/** A LOSS of these items: what lends from them is not copied. */
+void link_send_items(struct link *l, const struct message *m, struct kept_items *items);
 
 /**
  * Receive a message, if one is there.

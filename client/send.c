@@ -117,7 +117,10 @@ static void send_loss(struct ohem_client *c, struct kept_report *r)
         m.loss.ids = (struct vector){r->ids, r->count};
     kept_put_off(&c->kept, r, false);
     r->ping_nonce = c->ping_nonce;
-    link_send(&c->link, &m);
+    if (r->items != NULL)
+        link_send_items(&c->link, &m, r->items);
+    else
+        link_send(&c->link, &m);
 }
 
 void client_flush(struct ohem_client *c)

@@ -4,6 +4,8 @@
 #include "../proto/items.h"
 
 #include <assert.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -160,10 +162,20 @@ static void prepare_answer(struct desk_work *w)
     w->vectors = router_prepare(list, sizeof list / sizeof list[0]);
 }
 
+/* A thread that is woken to work must not push aside the loop that woke it: for this thread, and
+ * whatever else libuv has it do, which is work of the same kind. */
+static void stand_back(void)
+{
+    struct sched_param none = {0};
+
+    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+}
+
 static void work_cb(uv_work_t *request)
 {
     struct work *w = request->data;
 
+    stand_back();
     ragged_work(&w->public.ragged, &w->public.message.loss);
     drop_items(&w->public);
     prepare_answer(&w->public);

@@ -80,17 +80,37 @@ int ragged_reserve(struct ragged *r, const struct message_loss *loss)
 /* ---- an instance's loss ------------------------------------------------------------------------
  */
 
-/* In four lanes, which do not wait for each other. */
-static float largest_of(const float *losses, uint32_t n)
+static float larger_loss(float a, float b)
+{
+    return a > b ? a : b; /* no NaN is above anything */
+}
+
+/* Of any losses, those that are no numbers left out, in four lanes that do not wait for each other.
+ */
+static float largest_of_any(const float *losses, uint32_t n)
 {
     float most[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+    uint32_t i = 0;
 
-    for (uint32_t i = 0; i < n; i++)
-        if (losses[i] > most[i % 4] && losses[i] < INFINITY)
-            most[i % 4] = losses[i];
-    for (int i = 1; i < 4; i++)
-        most[0] = most[i] > most[0] ? most[i] : most[0];
-    return most[0] > -INFINITY ? most[0] : NAN;
+    for (; i + 4 <= n; i += 4)
+        for (uint32_t lane = 0; lane < 4; lane++)
+            most[lane] = larger_loss(losses[i + lane], most[lane]);
+    for (; i < n; i++)
+        most[0] = larger_loss(losses[i], most[0]);
+    return larger_loss(larger_loss(most[0], most[1]), larger_loss(most[2], most[3]));
+}
+
+static float largest_of(const float *losses, uint32_t n)
+{
+    float most = largest_of_any(losses, n);
+
+    if (most < INFINITY)
+        return most > -INFINITY ? most : NAN;
+    most = -INFINITY;
+    for (uint32_t i = 0; i < n; i++) /* infinities are seldom */
+        if (losses[i] < INFINITY)
+            most = larger_loss(losses[i], most);
+    return most > -INFINITY ? most : NAN;
 }
 
 static float mean_of(const float *losses, uint32_t n)
