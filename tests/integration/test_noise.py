@@ -5,6 +5,7 @@ import io
 import json
 import random
 
+import second_wire as wire
 from harness import case, main
 from ohemd import Daemon, http_request, make_dataset
 from second_client import Client
@@ -69,6 +70,21 @@ def wrong_labels_come_into_quarantine_and_are_neither_drawn_nor_selected():
         train(client, chance, 2 * EPOCHS * 2 * N // K, wrong=frozenset())
         assert suspects_of(daemon) == set()
         assert daemon.get("/v1/jobs/default")["counters"]["suspects_left"] >= len(WRONG)
+
+
+@case
+def no_item_of_a_suspect_is_selected():
+    chance = random.Random(4)
+    with noisy() as daemon, Client(daemon.listen, credit=1) as client:
+        train(client, chance, EPOCHS * 2 * N // K)
+        batch = client.take()
+        items = [1 + i % 3 for i in range(K)]
+        owners = [batch.ids[i] for i in range(K) for _ in range(items[i])]
+        losses = [9.0 if owner in WRONG else 0.1 for owner in owners]
+        got = client.report(batch, losses, select=(wire.BY_ALL, 0, 0.0), items=items)
+        assert [owners[i] for i in got["indices"]] == [o for o in owners if o not in WRONG]
+        assert got["ignored_count"] == sum(owner in WRONG for owner in owners) > 0
+        client.release(batch)
 
 
 @case
