@@ -24,6 +24,7 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 DOCDIR ?= $(PREFIX)/share/doc/ohemd
+PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -253,7 +254,7 @@ lint: deps-lint
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(SBINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR)/ohem \
-	  $(UNITDIR) $(SYSUSERSDIR) $(SYSCONFDIR)/ohemd $(DOCDIR)/examples)
+	  $(UNITDIR) $(SYSUSERSDIR) $(SYSCONFDIR)/ohemd $(DOCDIR)/examples $(PYTHONDIR)/ohem)
 	install -m 755 $(O)/ohemd $(DESTDIR)$(SBINDIR)/
 	install -m 755 $(O)/ohemctl $(O)/ohem-import $(DESTDIR)$(BINDIR)/
 	install -m 755 $(O)/libohem.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libohem.so.$(VERSION)
@@ -269,7 +270,8 @@ install: all
 	test -e $(DESTDIR)$(SYSCONFDIR)/ohemd/ohemd.conf || \
 	  install -m 644 deploy/ohemd.conf $(DESTDIR)$(SYSCONFDIR)/ohemd/ohemd.conf
 	install -m 644 README.md proto/PROTOCOL.md $(DESTDIR)$(DOCDIR)/
-	install -m 644 $(EXAMPLE_SRC) $(DESTDIR)$(DOCDIR)/examples/
+	install -m 644 $(EXAMPLE_SRC) client/examples/train_pytorch.py $(DESTDIR)$(DOCDIR)/examples/
+	install -m 644 client/python/ohem/*.py client/python/ohem/py.typed $(DESTDIR)$(PYTHONDIR)/ohem/
 
 clean:
 	rm -rf $(BUILD)

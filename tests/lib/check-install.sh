@@ -20,4 +20,6 @@ if grep -q "@[A-Z]*@" "$root/usr/lib/systemd/system/ohemd.service"; then
     exit 1
 fi
 "$root/usr/sbin/ohemd" --version >/dev/null
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root/usr/lib/python3/dist-packages LD_LIBRARY_PATH=$root/usr/lib \
+    /usr/bin/python3 -c 'import ohem; assert ohem.version()'
 echo "installed and used: $(find "$root" -type f | wc -l) files"

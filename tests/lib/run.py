@@ -28,7 +28,7 @@ VALGRIND = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--show
 
 # (part, flavour, kinds, wrapper, deadline in seconds, big cases too)
 PLAN = [
-    ("plain", "gcc", ("unit", "property", "integration", "chaos"), [], 240, True),
+    ("plain", "gcc", ("unit", "property", "integration", "chaos", "python"), [], 240, True),
     ("address+undefined", "gcc-address-undefined", ("unit", "property", "integration"), [], 300, False),
     ("thread", "gcc-thread", ("integration",), [], 300, False),
     ("valgrind", "gcc", ("unit",), VALGRIND, 300, False),
