@@ -227,7 +227,8 @@ OHEM_API const uint64_t *ohem_batch_ids(const struct ohem_batch *batch);
 /** float[K]: p, the probability that one slot of this batch holds that instance (DESIGN: p). */
 OHEM_API const float *ohem_batch_probabilities(const struct ohem_batch *batch);
 
-/** float[K]: w = (N p)^-beta, normalised over the batch as the job says; all 1 when beta is 0. */
+/** float[K]: w = (N p)^-beta, normalised over the batch as the job says; all 1 when beta is 0. With
+ *  sampling = infobatch: 1/(1-r) for those that could have been skipped, else 1. */
 OHEM_API const float *ohem_batch_weights(const struct ohem_batch *batch);
 
 /** 1 if position i is a draw by hardness, 0 if it is coverage (the epoch's permutation). */

@@ -355,6 +355,31 @@ static int check_annealing(const struct job_settings *s, struct reason *why)
     return 0;
 }
 
+/* It draws nothing by hardness, and its weights are given. */
+static int check_infobatch(const struct job_settings *s, struct reason *why)
+{
+    const struct sampler_policy *p = &s->sampler;
+
+    if (p->sampling != SAMPLER_INFOBATCH)
+        return 0;
+    if (p->mode != SAMPLER_ON) {
+        reason_set(
+            why,
+            "[job %s] bias: must be on (its default) with sampling = infobatch, which has no "
+            "draws by hardness to switch",
+            s->name);
+        return -OHEM_CONFIG;
+    }
+    if (p->beta > 0) {
+        reason_set(why,
+                   "[job %s] beta = %g: must be 0 with sampling = infobatch, whose weights are "
+                   "1/(1-r) for those that could have been skipped",
+                   s->name, p->beta);
+        return -OHEM_CONFIG;
+    }
+    return 0;
+}
+
 static int check_keeping(const struct job_settings *s, struct reason *why)
 {
     const struct selection_policy *p = &s->selection;
@@ -491,6 +516,8 @@ int config_check(struct config *c, struct reason *why)
         rc = give_dataset(c, &c->jobs[i], why);
         if (rc == 0)
             rc = check_annealing(&c->jobs[i].settings, why);
+        if (rc == 0)
+            rc = check_infobatch(&c->jobs[i].settings, why);
         if (rc == 0)
             rc = check_keeping(&c->jobs[i].settings, why);
         if (rc == 0)

@@ -5,6 +5,8 @@
  */
 #include "config_table.h"
 
+#include "engine/infobatch.h"
+
 #include <string.h>
 
 const struct config config_defaults = {
@@ -53,6 +55,11 @@ static const char *const weight_words[] = {
     [SAMPLER_RANK] = "rank",
     [SAMPLER_UNIFORM] = "uniform",
     [SAMPLER_UNIFORM + 1] = NULL,
+};
+static const char *const sampling_words[] = {
+    [SAMPLER_MIX] = "mix",
+    [SAMPLER_INFOBATCH] = "infobatch",
+    [SAMPLER_INFOBATCH + 1] = NULL,
 };
 static const char *const normalise_words[] = {
     [SAMPLER_MEAN] = "mean",
@@ -190,7 +197,12 @@ const struct config_setting config_settings[] = {
     {JOB("dataset", dataset), .type = CONFIG_NAME, .default_shown = "(the only one)",
      .meaning = "which [dataset NAME] it trains on"},
     {JOB("epochs", settings.sampler.epochs), REAL(0, EPOCHS_MAX), .unit = "epochs", LIVE,
-     .meaning = "length of the run, for anneal_out; 0: endless"},
+     .meaning = "length of the run, for anneal_out and infobatch_full; 0: endless"},
+    {JOB("infobatch_full", settings.sampler.infobatch_full), REAL(0, 1), LIVE,
+     .meaning = "with sampling = infobatch: the last so large a share of `epochs` skips nothing"},
+    {JOB("infobatch_ratio", settings.sampler.infobatch_ratio), .type = CONFIG_F64, .low = 0,
+     .high = INFOBATCH_RATIO_MAX, .above_low = true, LIVE,
+     .meaning = "with sampling = infobatch: r, the share of the easy that is skipped"},
     {JOB("keep", settings.selection.keep_ratio), SHARE, LIVE,
      .meaning = "share of the batch that is selected"},
     {JOB("keep_count", settings.selection.keep_count), WHOLE(U32, 0, MESSAGE_ITEMS_MAX),
@@ -236,6 +248,9 @@ const struct config_setting config_settings[] = {
      .meaning = "with unique: tries before a hard slot falls to coverage"},
     {JOB("rho", settings.sampler.rho), SHARE, LIVE,
      .meaning = "share of coverage slots; the rest is drawn by hardness"},
+    {JOB("sampling", settings.sampler.sampling), WORD(sampling_words), LIVE,
+     .meaning = "mix: coverage and draws by hardness; infobatch: coverage that skips some of those "
+                "with a score below the mean"},
     {JOB("seed", settings.seed), WHOLE(U64, 0, UINT64_MAX),
      .meaning = "of all that is drawn at random"},
     {JOB("select", settings.selection.rule), WORD(select_words), LIVE,

@@ -160,13 +160,16 @@ static json_t *json_policy(const struct sampler_policy *p)
                                         [SAMPLER_SHADOW] = "shadow",
                                         [SAMPLER_OFF] = "off"};
 
-    return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "bias",
-                     modes[p->mode], "gain_min", real(p->gain_min), "rho", real(p->rho), "weight",
-                     weight_names[p->weight], "alpha", real(p->alpha), "beta", real(p->beta),
-                     "normalise", normalise[p->normalise], "unique", (int)p->unique, "redraws",
-                     count(p->redraws), "warmup_epochs", real(p->warmup_epochs), "anneal_in_epochs",
-                     real(p->anneal_in), "anneal_out_epochs", real(p->anneal_out), "epochs",
-                     real(p->epochs));
+    return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, "
+                     "s:o}",
+                     "sampling", p->sampling == SAMPLER_INFOBATCH ? "infobatch" : "mix",
+                     "infobatch_ratio", real(p->infobatch_ratio), "infobatch_full",
+                     real(p->infobatch_full), "bias", modes[p->mode], "gain_min", real(p->gain_min),
+                     "rho", real(p->rho), "weight", weight_names[p->weight], "alpha",
+                     real(p->alpha), "beta", real(p->beta), "normalise", normalise[p->normalise],
+                     "unique", (int)p->unique, "redraws", count(p->redraws), "warmup_epochs",
+                     real(p->warmup_epochs), "anneal_in_epochs", real(p->anneal_in),
+                     "anneal_out_epochs", real(p->anneal_out), "epochs", real(p->epochs));
 }
 
 static json_t *json_selection(const struct selection_policy *p)
@@ -224,13 +227,17 @@ static json_t *json_stats(const struct loss_stats *s)
                      real((double)s->max));
 }
 
+/* The cut is the score below which infobatch skipped, or null: it skips nothing there. */
 static json_t *json_epoch(const struct coverage_report *r)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", count(r->epoch),
-                     "instance_count", count(r->instances), "served", count(r->served), "reported",
-                     count(r->reported), "released", count(r->released), "returned",
-                     count(r->returned), "repeated", count(r->repeated), "skipped",
-                     count(r->skipped), "missing", count(r->missing));
+    bool skips = r->frozen && r->ratio > 0 && r->cut > 0;
+
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "cut",
+        skips ? real(partition_bucket_floor(r->cut)) : json_null(), "epoch", count(r->epoch),
+        "instance_count", count(r->instances), "served", count(r->served), "reported",
+        count(r->reported), "released", count(r->released), "returned", count(r->returned),
+        "repeated", count(r->repeated), "skipped", count(r->skipped), "missing", count(r->missing));
 }
 
 /* Oldest first; only the latest when there are many. */

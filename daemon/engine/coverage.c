@@ -16,6 +16,7 @@
 /* Places of the stream beside those of the epoch's own permutation, by the redraw's number. */
 #define REDRAW_JOINED 1 /* keys of what joined */
 #define REDRAW_WHICH  2 /* which range comes next */
+#define REDRAW_SKIP   3 /* whether an id is left out */
 
 static void begin_epoch(struct coverage *c, uint64_t epoch)
 {
@@ -228,7 +229,7 @@ static uint32_t take_fresh(struct coverage *c)
 
 struct coverage_slot coverage_take(struct coverage *c)
 {
-    struct coverage_slot slot;
+    struct coverage_slot slot = {0};
     struct coverage_report *r;
 
     if (c->pool_count > 0) {
@@ -247,8 +248,7 @@ struct coverage_slot coverage_take(struct coverage *c)
     return slot;
 }
 
-/* The next of the epoch, at most to its end. @return how many, at least 1. */
-static uint32_t take_run(struct coverage *c, uint32_t count, uint32_t *ids, uint32_t *epochs)
+uint32_t coverage_take_run(struct coverage *c, uint32_t count, uint32_t *ids, uint32_t *epochs)
 {
     uint64_t left = coverage_left(c);
     uint32_t run;
@@ -282,7 +282,25 @@ void coverage_take_many(struct coverage *c, uint32_t count, uint32_t *ids, uint3
         epochs[taken] = slot.epoch;
     }
     while (taken < count)
-        taken += take_run(c, count - taken, ids + taken, epochs + taken);
+        taken += coverage_take_run(c, count - taken, ids + taken, epochs + taken);
+}
+
+void coverage_skip(struct coverage *c, uint64_t epoch, uint32_t count)
+{
+    struct coverage_report *r = count > 0 ? find_open(c, epoch) : NULL;
+
+    if (r == NULL)
+        return;
+    assert(count <= r->missing && count <= r->served);
+    r->served -= count;
+    r->skipped += count;
+    r->missing -= count;
+    close_if_done(c, r);
+}
+
+double coverage_chance(const struct coverage *c, uint64_t epoch, uint32_t id)
+{
+    return rng_unit(rng_at(c->rng, epoch, id, REDRAW_SKIP).first);
 }
 
 static void settle_run(struct coverage *c, uint64_t epoch, uint32_t run, bool reported)

@@ -23,6 +23,9 @@
 struct coverage_slot {
     uint32_t id;
     uint32_t epoch; /* the epoch that this hand-out covers */
+    /* Of what comes back: 1 if it had stood its chance to be skipped (infobatch.h), so that it
+     * counts for others as well. Else 0. */
+    uint32_t thinned;
 };
 
 /* What became of an epoch. N = covered + skipped + missing, covered = reported + released; when it
@@ -30,7 +33,7 @@ struct coverage_slot {
 struct coverage_report {
     uint64_t epoch;
     uint64_t instances; /* N of this epoch: what joined in it included */
-    uint64_t served;    /* instances handed out, repeats included */
+    uint64_t served;    /* instances handed out, repeats included, what is skipped not */
     uint64_t reported;  /* settled with a loss */
     uint64_t released;  /* settled without one, by a live trainer */
     uint64_t returned;  /* came back */
@@ -38,6 +41,11 @@ struct coverage_report {
     uint64_t skipped;   /* left out by the policy (infobatch) */
     uint64_t missing;   /* N - covered - skipped */
     bool closed;
+    /* What infobatch froze when it first drew from this epoch: scores in buckets below the cut were
+     * skipped with this probability. 0 and 0 before. */
+    bool frozen;
+    uint16_t cut; /* a bucket of the partition */
+    float ratio;  /* 0: nothing is skipped */
 };
 
 /* Ids first..first+count-1, which joined in the current epoch. */
@@ -115,6 +123,18 @@ struct coverage_slot coverage_take(struct coverage *c);
 
 /** So many takes at once: the ids, and the epoch that each covers. */
 void coverage_take_many(struct coverage *c, uint32_t count, uint32_t *ids, uint32_t *epochs);
+
+/** The next of the epoch whatever came back, at most to its end: the ids, and the epoch for each.
+ *  @return how many, at least 1. */
+uint32_t coverage_take_run(struct coverage *c, uint32_t count, uint32_t *ids, uint32_t *epochs);
+
+/** So many of those that were just taken of this epoch are left out: as if they had not been handed
+ *  out, and not waited for. */
+void coverage_skip(struct coverage *c, uint64_t epoch, uint32_t count);
+
+/** A number in [0, 1) for the decision whether to leave an id out of an epoch: the same whenever it
+ *  is asked for. */
+double coverage_chance(const struct coverage *c, uint64_t epoch, uint32_t id);
 
 /** It was reported, or released by a live trainer without a report. */
 void coverage_settle(struct coverage *c, struct coverage_slot slot, bool reported);

@@ -3,6 +3,7 @@
  * Data from a disk may be damaged, and a wrong count would break an assertion much later.
  */
 #include "coverage.h"
+#include "partition.h"
 
 /* The ranges that joined lie one behind the other, at the end of the ids. */
 static bool joined_are_sound(const struct coverage *c)
@@ -27,6 +28,8 @@ static bool report_is_sound(const struct coverage *c, const struct coverage_repo
     uint64_t n = r->instances;
 
     if (r->closed || r->epoch > c->epoch || n > c->n || r->missing == 0)
+        return false;
+    if (r->cut >= PARTITION_BUCKETS || !(r->ratio >= 0 && r->ratio < 1))
         return false;
     if (r->reported > n || r->released > n || r->skipped > n || r->missing > n)
         return false; /* nor can their sum be more than it looks */

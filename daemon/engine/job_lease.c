@@ -42,6 +42,7 @@ static void count_draw(struct job *j, const struct sampler_batch *b)
     j->metrics.batches_drawn++;
     j->metrics.instances_coverage += b->coverage_count;
     j->metrics.instances_hard += b->count - b->coverage_count;
+    j->metrics.instances_skipped += b->skip_count;
     j->metrics.draws_redrawn += b->redraw_count;
     j->metrics.draws_fallen += b->fallback_count;
 }
@@ -122,9 +123,12 @@ void job_note_age(struct job_ages *ages, uint64_t age)
 /* ---- given back --------------------------------------------------------------------------------
  */
 
+/* Where an epoch is thinned out (infobatch), a weight above 1 is that of one which stood its
+ * chance; elsewhere nobody asks. */
 static struct coverage_slot slot_at(const struct lease *l, uint32_t i)
 {
-    return (struct coverage_slot){.id = l->ids[i], .epoch = l->epochs[i]};
+    return (struct coverage_slot){
+        .id = l->ids[i], .epoch = l->epochs[i], .thinned = l->weights[i] > 1};
 }
 
 void job_return_batch(struct job *j, const struct lease *l)

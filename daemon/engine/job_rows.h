@@ -11,8 +11,8 @@
 
 #define POOL_BLOCK 1024 /* slots in one row of ROWS_POOL */
 
-#define JOB_VERSION  2
-#define POOL_VERSION 1
+#define JOB_VERSION  3
+#define POOL_VERSION 2
 
 struct job_row {
     uint32_t version, batch_size, staleness, joined_count;

@@ -15,6 +15,7 @@
     X(batches_resent, "batches sent again to a session that came back") \
     X(instances_coverage, "coverage instances handed out") \
     X(instances_hard, "instances drawn by hardness") \
+    X(instances_skipped, "coverage instances left out by infobatch") \
     X(draws_redrawn, "hard draws thrown away because their instance was in the batch") \
     X(draws_fallen, "hard slots that fell to coverage") \
     X(reports_applied, "reports that changed the scores, late ones included") \

@@ -8,6 +8,7 @@
 
 #include "../../proto/error.h"
 #include "gain.h"
+#include "infobatch.h"
 
 #include <assert.h>
 #include <math.h>
@@ -71,6 +72,8 @@ double sampler_bias_share(const struct sampler_policy *policy, double epoch)
     double since = epoch - policy->warmup_epochs;
     double a = since < 0 ? 0 : (policy->anneal_in > 0 ? ramp(since, policy->anneal_in) : 1);
 
+    if (policy->sampling == SAMPLER_INFOBATCH)
+        return 0;
     if (policy->epochs > 0)
         a = fmin(a, ramp(policy->epochs - epoch, policy->anneal_out));
     return (1 - policy->rho) * a;
@@ -78,8 +81,9 @@ double sampler_bias_share(const struct sampler_policy *policy, double epoch)
 
 bool sampler_is_biased(const struct sampler *s)
 {
-    return s->policy.mode == SAMPLER_ON ||
-           (s->policy.mode == SAMPLER_AUTO && s->gain > s->policy.gain_min);
+    return s->policy.sampling == SAMPLER_MIX &&
+           (s->policy.mode == SAMPLER_ON ||
+            (s->policy.mode == SAMPLER_AUTO && s->gain > s->policy.gain_min));
 }
 
 /* The share for the next batch. */
@@ -411,16 +415,14 @@ static void ship_weights(struct sampler *s, uint32_t n, struct sampler_batch *ou
         out->weights[i] = (float)(out->weights[i] * scale);
 }
 
-void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *c, uint64_t step,
-                  struct sampler_batch *out)
+static void draw_mix(struct sampler *s, const struct hardness *h, struct coverage *c, uint64_t step,
+                     struct sampler_batch *out)
 {
     uint32_t n = (uint32_t)c->n; /* the memory may have room for more */
     double bias_share = next_bias_share(s, h, c);
     double total = bias_share > 0 ? freeze_weights(s, &h->partition) : 0;
     uint32_t planned = total > 0 ? plan_coverage(s, out->count, bias_share) : out->count;
 
-    assert(out->count >= 1 && out->count <= n);
-    out->redraw_count = out->fallback_count = 0;
     out->bias_share = total > 0 ? bias_share : 0;
     fill_coverage(s, h, c, planned, out);
     if (planned < out->count)
@@ -435,4 +437,16 @@ void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *
         ship_weights(s, n, out);
     else
         ship_even_weights(out);
+}
+
+void sampler_draw(struct sampler *s, const struct hardness *h, struct coverage *c, uint64_t step,
+                  struct sampler_batch *out)
+{
+    assert(out->count >= 1 && out->count <= c->n);
+    out->redraw_count = out->fallback_count = out->skip_count = 0;
+    out->bias_share = 0;
+    if (s->policy.sampling == SAMPLER_INFOBATCH)
+        infobatch_draw(&s->policy, h, c, out);
+    else
+        draw_mix(s, h, c, step, out);
 }

@@ -25,9 +25,18 @@ enum sampler_mode {
     SAMPLER_OFF
 };
 
+enum sampler_sampling {
+    SAMPLER_MIX,      /* coverage and hard draws, as said here */
+    SAMPLER_INFOBATCH /* coverage that leaves out some of the easy (infobatch.h) */
+};
+
 enum sampler_normalise { SAMPLER_MEAN, SAMPLER_MAX, SAMPLER_NONE };
 
+/* With infobatch the fields from mode to anneal_out say nothing. */
 struct sampler_policy {
+    enum sampler_sampling sampling;
+    double infobatch_ratio; /* r: so many of those below the cut are skipped, 0 < r < 1 */
+    double infobatch_full;  /* 0..1: the share of `epochs`, at their end, that is covered whole */
     enum sampler_mode mode;
     double gain_min; /* auto: the gain above which it pays */
     double rho;      /* share of coverage slots, 0 < rho <= 1: coverage always goes on */
@@ -40,14 +49,15 @@ struct sampler_policy {
     double warmup_epochs; /* no bias before */
     double anneal_in;     /* epochs over which the bias rises after the warm-up */
     double anneal_out;    /* epochs over which it falls before `epochs` */
-    double epochs;        /* of the whole run; 0: endless, no falling */
+    double epochs;        /* of the whole run; 0: endless, no falling, and never covered whole */
 };
 
 /* The policy's defaults: one place for config, tests and docs. */
 #define SAMPLER_POLICY_DEFAULT \
     { \
-        .gain_min = 1.5, .rho = 0.5, .weight = SAMPLER_HARD, .alpha = 1.0, .beta = 0.0, \
-        .normalise = SAMPLER_MEAN, .unique = true, .redraws = 16 \
+        .infobatch_ratio = 0.5, .infobatch_full = 0.125, .gain_min = 1.5, .rho = 0.5, \
+        .weight = SAMPLER_HARD, .alpha = 1.0, .beta = 0.0, .normalise = SAMPLER_MEAN, \
+        .unique = true, .redraws = 16 \
     }
 
 /* A batch as drawn. Memory is the caller's, room for K each. */
@@ -61,7 +71,8 @@ struct sampler_batch {
     double bias_share;       /* of hard slots, as planned; 0 while nobody has a score */
     uint32_t redraw_count;   /* hard draws thrown away since their id was in the batch */
     uint32_t
-        fallback_count; /* hard slots that fell to coverage: coverage_count = planned + these */
+        fallback_count;  /* hard slots that fell to coverage: coverage_count = planned + these */
+    uint32_t skip_count; /* infobatch: instances left out on the way */
 };
 
 struct sampler {
@@ -87,7 +98,8 @@ void sampler_deinit(struct sampler *s);
 /** Another policy, from the next batch on. */
 void sampler_set_policy(struct sampler *s, const struct sampler_policy *policy);
 
-/** The share of hard slots at a fractional epoch: (1 - rho) * a(e), whatever the mode. */
+/** The share of hard slots at a fractional epoch: (1 - rho) * a(e), whatever the mode; 0 with
+ *  infobatch. */
 double sampler_bias_share(const struct sampler_policy *policy, double epoch);
 
 /** Is the bias in force, by the policy's mode and the gain as it is? */
@@ -109,6 +121,7 @@ struct sampler_outlook sampler_look(const struct sampler *s, const struct hardne
  * before redraws, q frozen at the draw; q_i = 0 without a score.
  *   w_i = (N * p_i)^-beta, normalised over the batch to mean 1, max 1, or not (PER: Schaul et al.,
  *   ICLR 2016, section 3.4).
+ * With infobatch p and w are as infobatch_draw() says; w is not normalised.
  * Where h is ordered (strict order), the batch is a function of the scores, coverage's state, the
  * carry, the policy and (seed, job, step); else also of the order in the partition's bags.
  * Needs coverage_ready() and 1 <= K <= min(N, batch_size_max).

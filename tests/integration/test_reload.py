@@ -482,7 +482,8 @@ def every_setting_that_can_change_is_marked_in_the_sample():
             section[name] = value
     assert listed <= {name for section in sections.values() for name in section}, listed
     other = {"rho": "0.25", "keep": "0.25", "select": "all", "weight": "uniform",
-             "normalise": "none", "unique": "no", "share": "shm", "readahead": "yes",
+             "normalise": "none", "sampling": "infobatch",
+             "infobatch_ratio": "0.25", "infobatch_full": "0.25", "unique": "no", "share": "shm", "readahead": "yes",
              "immutable": "yes", "insecure_tcp": "yes", "log_level": "debug", "lambda": "0.25",
              "alpha": "2", "beta": "0.5", "anneal_in": "3", "anneal_out": "1", "epochs": "50",
              "warmup_epochs": "2", "fields": "a = u8@0", "database": "b", "dataset": None,

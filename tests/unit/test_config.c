@@ -97,6 +97,7 @@ static void every_setting_reaches_its_field(void **state)
                 "[dataset a]\npath = /a\ndatabase = train set\nimmutable = on\n"
                 "[dataset b]\npath = /b\n"
                 "[job j]\ndataset = b\nseed = 18446744073709551615\nlambda = 0.25\nrho = 1\n"
+                "infobatch_ratio = 0.25\ninfobatch_full = 0.5\n"
                 "weight = uniform\nalpha = 2.5\nbeta = 1\nnormalise = max\nunique = off\n"
                 "redraws = 0\nwarmup_epochs = 1\nanneal_in = 2\nanneal_out = 0.5\nepochs = 3.5\n"
                 "select = threshold\nkeep = 0.75\nkeep_count = 9\nmin_keep = 4\nbatch_size = 9000\n"
@@ -138,6 +139,7 @@ static void every_setting_reaches_its_field(void **state)
     assert_int_equal(s->sampler.redraws, 0);
     assert_true(s->sampler.warmup_epochs == 1 && s->sampler.anneal_in == 2);
     assert_true(s->sampler.anneal_out == 0.5 && s->sampler.epochs == 3.5);
+    assert_true(s->sampler.infobatch_ratio == 0.25 && s->sampler.infobatch_full == 0.5);
     assert_int_equal(s->selection.rule, SELECTION_THRESHOLD);
     assert_true(s->selection.keep_ratio == 0.75);
     assert_true(s->selection.keep_from == 1 && s->selection.threshold == -2.5);
@@ -302,6 +304,10 @@ static void a_wrong_value_is_named_with_its_line_and_what_is_allowed(void **stat
         {"lambda = 0.5 # half", "must be above 0 and at most 1"},
         {"lambda =", "must be above 0 and at most 1"},
         {"rho = 1.0000001", "must be above 0 and at most 1"},
+        {"sampling = infobach", "must be one of mix, infobatch"},
+        {"infobatch_ratio = 0", "must be above 0 and at most 0.95"},
+        {"infobatch_ratio = 1", "must be above 0 and at most 0.95"},
+        {"infobatch_full = 1.5", "must be a number from 0 to 1"},
         {"keep = -0.5", "must be above 0 and at most 1"},
         {"keep_from = 1.5", "must be a number from 0 to 1"},
         {"threshold = 1e31", "must be a number from -1e+30 to 1e+30"},
@@ -522,6 +528,15 @@ static void sections_that_do_not_fit_together_are_refused(void **state)
                            "epochs = 3.5\n",
                    "[job a] warmup_epochs + anneal_in + anneal_out = 4: must be at most "
                    "epochs = 3.5");
+    assert_read(DATASET "[job a]\nsampling = infobatch\nrho = 0.25\norder = strict\n");
+    assert_int_equal(config.jobs[0].settings.sampler.sampling, SAMPLER_INFOBATCH);
+    config_deinit(&config);
+    assert_refused(DATASET "[job a]\nsampling = infobatch\nbias = auto\n",
+                   "[job a] bias: must be on (its default) with sampling = infobatch, which has "
+                   "no draws by hardness to switch");
+    assert_refused(DATASET "[job a]\nsampling = infobatch\nbeta = 0.5\n",
+                   "[job a] beta = 0.5: must be 0 with sampling = infobatch, whose weights are "
+                   "1/(1-r) for those that could have been skipped");
     assert_refused(DATASET "[job a]\nmin_keep = 3\nmax_keep = 2\n",
                    "[job a] min_keep = 3: must be at most max_keep = 2 (or that 0: no limit)");
     assert_refused(DATASET "[job a]\nkeep_from = 0.5\n",
