@@ -35,11 +35,13 @@ static void copy_time(struct oracle_time *to, const struct oracle_time *from, ui
     to->applied = old.applied;
     to->taken = old.taken;
     to->where = old.where;
+    to->below = old.below;
     to->epochs = old.epochs;
     copy_array((void **)&to->marks, from->marks, from->batch_count, sizeof *from->marks);
     copy_array((void **)&to->applied, from->applied, from->applied_count, sizeof *from->applied);
     copy_array((void **)&to->taken, from->taken, from->step_count, sizeof *from->taken);
     copy_array((void **)&to->where, from->where, from->epoch_count, n);
+    copy_array((void **)&to->below, from->below, from->epoch_count, n);
     copy_array((void **)&to->epochs, from->epochs, from->epoch_count, sizeof *from->epochs);
 }
 
@@ -49,6 +51,7 @@ static void free_time(struct oracle_time *t)
     free(t->applied);
     free(t->taken);
     free(t->where);
+    free(t->below);
     free(t->epochs);
 }
 
@@ -77,18 +80,69 @@ void oracle_deinit(struct oracle *o)
 
 /* ---- epochs --------------------------------------------------------------------------------- */
 
+static bool thins_out(const struct oracle *o)
+{
+    return o->settings.sampler.sampling == SAMPLER_INFOBATCH;
+}
+
+/* By the edges of the buckets, not by how the engine finds one. */
+static unsigned bucket_of(double score)
+{
+    unsigned b = 0;
+
+    while (b + 1 < PARTITION_BUCKETS && score >= partition_bucket_floor(b + 1))
+        b++;
+    return b;
+}
+
+/* The bucket of the mean score, each as large as the middle of its own bucket; 0 without any. */
+static unsigned mean_bucket(const struct model *m)
+{
+    double sum = 0, count = 0;
+
+    for (uint32_t id = 0; id < m->n; id++)
+        if (m->visits[id] > 0) {
+            sum += partition_bucket_middle(bucket_of((double)m->score[id]));
+            count++;
+        }
+    return count > 0 ? bucket_of(sum / count) : 0;
+}
+
+/* Its score is what it is now: for which epochs that are not over may it be skipped? */
+static void note_below(struct oracle *o, size_t epoch, uint32_t id)
+{
+    struct oracle_time *t = &o->now;
+
+    if (o->memory.visits[id] > 0 && bucket_of((double)o->memory.score[id]) < t->epochs[epoch].cut)
+        t->below[epoch * o->n + id] = 1;
+}
+
+static void begin_epoch(struct oracle *o, size_t epoch)
+{
+    struct oracle_time *t = &o->now;
+
+    t->where = grown(t->where, epoch + 1, o->n);
+    memset(t->where + epoch * o->n, FRESH, o->n);
+    t->below = grown(t->below, epoch + 1, o->n);
+    memset(t->below + epoch * o->n, 0, o->n);
+    t->epochs = grown(t->epochs, epoch + 1, sizeof *t->epochs);
+    t->epochs[epoch] = (struct oracle_epoch){0};
+    t->epoch_count = epoch + 1;
+    if (!thins_out(o) || o->strict) /* that draws ahead of what is told here */
+        return;
+    t->epochs[epoch].cut = mean_bucket(&o->memory);
+    for (uint32_t id = 0; id < o->n; id++)
+        note_below(o, epoch, id);
+}
+
 static unsigned char *place(struct oracle *o, uint32_t epoch, uint32_t id)
 {
     struct oracle_time *t = &o->now;
 
     CHECK(id < o->n, "there is no instance %u", id);
     CHECK(epoch <= t->epoch_count + 1, "epoch %u begins before %zu did", epoch, t->epoch_count);
-    for (; t->epoch_count <= epoch; t->epoch_count++) {
-        t->where = grown(t->where, t->epoch_count + 1, o->n);
-        memset(t->where + t->epoch_count * o->n, FRESH, o->n);
-        t->epochs = grown(t->epochs, t->epoch_count + 1, sizeof *t->epochs);
-        t->epochs[t->epoch_count] = (struct oracle_epoch){0};
-    }
+    while (t->epoch_count <= epoch)
+        begin_epoch(o, t->epoch_count);
     return &t->where[(size_t)epoch * o->n + id];
 }
 
@@ -323,6 +377,11 @@ static void remember(struct oracle *o, const struct oracle_batch *b)
         model_report(&o->memory, b->ids[i], b->losses[i], b->token.step);
         touch(o, b->ids[i]);
     }
+    if (!thins_out(o) || o->strict)
+        return;
+    for (uint32_t i = 0; i < b->count; i++)
+        for (size_t epoch = 0; epoch < o->now.epoch_count; epoch++)
+            note_below(o, epoch, b->ids[i]);
 }
 
 static void apply(struct oracle *o, const struct oracle_batch *b, bool settles)
@@ -716,7 +775,7 @@ static bool counts_agree(const struct oracle *o, const struct coverage_report *r
     const struct oracle_epoch *e = &o->now.epochs[r->epoch];
 
     return r->reported == e->reported && r->released == e->released &&
-           r->missing == o->n - e->reported - e->released &&
+           r->missing == o->n - e->reported - e->released - r->skipped &&
            (o->strict ||
             (r->served == e->served && r->returned == e->returned && r->repeated == e->repeated));
 }
@@ -733,12 +792,35 @@ static void check_counts(const struct oracle *o, const struct coverage_report *r
           e->served, r->returned, e->returned, r->repeated, e->repeated);
 }
 
-static void check_closed(struct oracle *o, const struct coverage_report *r)
+/* An instance that an epoch never handed out: it was easy, and it was its chance. */
+static bool may_be_skipped(const struct oracle *o, const struct job *job, uint64_t epoch,
+                           uint32_t id)
 {
+    return thins_out(o) && o->memory.visits[id] > 0 &&
+           (o->strict || o->now.below[epoch * o->n + id] != 0) &&
+           coverage_chance(&job->coverage, epoch, id) < o->settings.sampler.infobatch_ratio;
+}
+
+static void check_closed(struct oracle *o, const struct job *job, const struct coverage_report *r)
+{
+    uint64_t skipped = 0;
+
     CHECK(r->epoch < o->now.epoch_count, "epoch %" PRIu64 " closes before it began", r->epoch);
-    for (uint64_t id = 0; id < o->n; id++)
-        CHECK(o->now.where[r->epoch * o->n + id] == SETTLED,
-              "epoch %" PRIu64 " closes without instance %" PRIu64, r->epoch, id);
+    for (uint32_t id = 0; id < o->n; id++) {
+        bool fresh = o->now.where[r->epoch * o->n + id] == FRESH;
+
+        CHECK(fresh || o->now.where[r->epoch * o->n + id] == SETTLED,
+              "epoch %" PRIu64 " closes without instance %u", r->epoch, id);
+        CHECK(!fresh || may_be_skipped(o, job, r->epoch, id), "epoch %" PRIu64 " skips instance %u",
+              r->epoch, id);
+        skipped += fresh;
+    }
+    CHECK(r->skipped == skipped, "epoch %" PRIu64 " says %" PRIu64 " skipped of %" PRIu64, r->epoch,
+          r->skipped, skipped);
+    CHECK(o->strict || r->cut == o->now.epochs[r->epoch].cut,
+          "the cut of epoch %" PRIu64 " is bucket %u, not %u", r->epoch, r->cut,
+          o->now.epochs[r->epoch].cut);
+    o->skipped += skipped;
     CHECK(r->closed && r->missing == 0 && r->instances == o->n &&
               r->reported + r->released + r->skipped == o->n,
           "the report of epoch %" PRIu64 " does not add up", r->epoch);
@@ -758,7 +840,7 @@ static void check_epochs(struct oracle *o, const struct job *job)
         CHECK(r != NULL || c->closed_count - o->now.closed_count >= COVERAGE_REPORTS_MAX,
               "the report of a closed epoch is gone");
         if (r != NULL)
-            check_closed(o, r);
+            check_closed(o, job, r);
     }
     for (size_t i = 0; i < c->open_count; i++)
         if (coverage_open(c, i)->epoch < o->now.epoch_count)

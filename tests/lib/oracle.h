@@ -51,6 +51,7 @@ struct oracle_mark {
 
 struct oracle_epoch {
     uint64_t served, reported, released, returned, repeated;
+    unsigned cut; /* free order: the bucket of the mean score when it was first handed out from */
 };
 
 struct oracle_time {
@@ -63,6 +64,8 @@ struct oracle_time {
     uint64_t next_step; /* strict order: the first that is not applied */
     bool held;          /* strict order: the one before was released, and that is not on disk yet */
     unsigned char *where; /* [epoch_count * n] of each instance: fresh, out, settled or back */
+    unsigned char
+        *below; /* likewise: free order: was its score below the epoch's cut at any time? */
     struct oracle_epoch *epochs;
     size_t epoch_count;
     uint64_t closed_count;         /* epochs whose reports were seen and found right */
@@ -79,7 +82,7 @@ struct oracle {
     struct model memory; /* of `now` */
     uint32_t *touched;   /* ids whose memory changed since it was compared */
     size_t touched_count, touched_capacity;
-    uint64_t reports, late, repeats, forgotten, superseded, again; /* for the totals */
+    uint64_t reports, late, repeats, forgotten, superseded, again, skipped; /* for the totals */
 };
 
 /* What the daemon said to a report. */

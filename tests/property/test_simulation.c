@@ -88,6 +88,8 @@ static void choose_job(struct schedule *c, size_t number, bool strict)
     j->sampler.weight = (enum sampler_weight)world_roll(w, 3);
     j->sampler.mode = j->seed % 5 == 0 ? SAMPLER_AUTO : SAMPLER_ON;
     j->sampler.gain_min = 1.15;
+    if (j->seed % 3 == 1)
+        j->sampler.sampling = SAMPLER_INFOBATCH;
     j->quarantine = (struct quarantine_policy){
         .on = !strict && j->seed % 2 == 0, .share = 0.3, .visits = 2, .cap = 0.25};
 }
@@ -562,7 +564,7 @@ static void finish(struct schedule *c)
 
 struct totals {
     uint64_t reports, late, repeats, forgotten, superseded, again, lies, writes_failed, drains,
-        ended, batches, epochs, lives, audited, suspects, deaths[WORLD_STAGES + 1];
+        ended, batches, epochs, lives, audited, suspects, skipped, deaths[WORLD_STAGES + 1];
 };
 
 static void add_up(struct totals *t, const struct schedule *c)
@@ -585,6 +587,7 @@ static void add_up(struct totals *t, const struct schedule *c)
         t->forgotten += o->forgotten;
         t->superseded += o->superseded;
         t->again += o->again;
+        t->skipped += o->skipped;
         t->batches += o->batch_count;
         t->audited += w->scribes[i].events;
         t->suspects += w->wardens[i].found;
@@ -660,11 +663,11 @@ static void print_totals(unsigned long count, const struct totals *t)
                   " reports, %" PRIu64 " late, %" PRIu64 " repeated, %" PRIu64
                   " forgotten, %" PRIu64 " superseded, %" PRIu64 " lies, %" PRIu64
                   " sessions forgotten, %" PRIu64 " epochs, %" PRIu64
-                  " draws and reports audited, %" PRIu64 " suspects back\n",
+                  " draws and reports audited, %" PRIu64 " suspects back, %" PRIu64 " skipped\n",
                   count, t->lives, t->deaths[WORLD_IDLE], t->deaths[WORLD_CAPTURED],
                   t->deaths[WORLD_WRITTEN], t->deaths[WORLD_STAGES], t->drains, t->writes_failed,
                   t->batches, t->again, t->reports, t->late, t->repeats, t->forgotten,
-                  t->superseded, t->lies, t->ended, t->epochs, t->audited, t->suspects);
+                  t->superseded, t->lies, t->ended, t->epochs, t->audited, t->suspects, t->skipped);
 }
 
 static void run(unsigned long first, unsigned long count)
@@ -690,8 +693,9 @@ static void run(unsigned long first, unsigned long count)
         assert_true(t.reports > 0 && t.late > 0 && t.repeats > 0 && t.forgotten > 0 &&
                     t.again > 0 && t.lies > 0 && t.writes_failed > 0 && t.ended > 0 &&
                     t.epochs > 0 && t.drains > 0 && t.superseded > 0 && t.audited > 0 &&
-                    t.suspects > 0 && t.deaths[WORLD_IDLE] > 0 && t.deaths[WORLD_CAPTURED] > 0 &&
-                    t.deaths[WORLD_WRITTEN] > 0 && t.deaths[WORLD_STAGES] > 0);
+                    t.suspects > 0 && t.skipped > 0 && t.deaths[WORLD_IDLE] > 0 &&
+                    t.deaths[WORLD_CAPTURED] > 0 && t.deaths[WORLD_WRITTEN] > 0 &&
+                    t.deaths[WORLD_STAGES] > 0);
 }
 
 static void hundreds_of_schedules_keep_all_promises(void **state)
