@@ -88,11 +88,20 @@ static bool thins_out(const struct oracle *o)
 /* By the edges of the buckets, not by how the engine finds one. */
 static unsigned bucket_of(double score)
 {
-    unsigned b = 0;
+    static double edges[PARTITION_BUCKETS];
+    unsigned low = 0, high = PARTITION_BUCKETS; /* it is in low .. high - 1 */
 
-    while (b + 1 < PARTITION_BUCKETS && score >= partition_bucket_floor(b + 1))
-        b++;
-    return b;
+    for (unsigned b = 1; b < PARTITION_BUCKETS && !(edges[1] > 0); b++)
+        edges[PARTITION_BUCKETS - b] = partition_bucket_floor(PARTITION_BUCKETS - b);
+    while (high - low > 1) {
+        unsigned middle = (low + high) / 2;
+
+        if (score >= edges[middle])
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 /* The bucket of the mean score, each as large as the middle of its own bucket; 0 without any. */
@@ -108,13 +117,15 @@ static unsigned mean_bucket(const struct model *m)
     return count > 0 ? bucket_of(sum / count) : 0;
 }
 
-/* Its score is what it is now: for which epochs that are not over may it be skipped? */
+/* Its score is what it is now: for which epochs, from one on, may it be skipped? */
 static void note_below(struct oracle *o, size_t epoch, uint32_t id)
 {
     struct oracle_time *t = &o->now;
+    unsigned bucket = bucket_of((double)o->memory.score[id]);
 
-    if (o->memory.visits[id] > 0 && bucket_of((double)o->memory.score[id]) < t->epochs[epoch].cut)
-        t->below[epoch * o->n + id] = 1;
+    for (; o->memory.visits[id] > 0 && epoch < t->epoch_count; epoch++)
+        if (bucket < t->epochs[epoch].cut)
+            t->below[epoch * o->n + id] = 1;
 }
 
 static void begin_epoch(struct oracle *o, size_t epoch)
@@ -380,8 +391,7 @@ static void remember(struct oracle *o, const struct oracle_batch *b)
     if (!thins_out(o) || o->strict)
         return;
     for (uint32_t i = 0; i < b->count; i++)
-        for (size_t epoch = 0; epoch < o->now.epoch_count; epoch++)
-            note_below(o, epoch, b->ids[i]);
+        note_below(o, 0, b->ids[i]);
 }
 
 static void apply(struct oracle *o, const struct oracle_batch *b, bool settles)
