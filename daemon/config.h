@@ -50,6 +50,7 @@ struct config_job {
 
 struct config {
     char listen[CONFIG_PATH_MAX];         /* ZeroMQ endpoint for trainers */
+    uint32_t metrics_port;                /* of the loopback interface; 0: none */
     char status_socket[CONFIG_PATH_MAX];  /* path of the Unix socket */
     char share_socket[CONFIG_PATH_MAX];   /* likewise; config_check() makes it LISTEN.share if "" */
     char control_socket[CONFIG_PATH_MAX]; /* likewise; config_check() places it if "" and it can;

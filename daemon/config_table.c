@@ -132,6 +132,8 @@ const struct config_setting config_settings[] = {
      .meaning = "where trainers connect: ipc://PATH or tcp://HOST:PORT"},
     {DAEMON("log_level", log_level), WORD(level_words), LIVE,
      .meaning = "what is below this is not written"},
+    {DAEMON("metrics_port", metrics_port), WHOLE(U32, 0, 65535),
+     .meaning = "a port of 127.0.0.1 where Prometheus may scrape /metrics; 0: none"},
     {DAEMON("payload_bytes_max", payload_bytes_max), WHOLE(U64, 1, MESSAGE_PAYLOAD_BYTES_MAX),
      .unit = "bytes", LIVE, .meaning = "records of one batch together: K times the largest"},
     {DAEMON("prefetch_bytes_max", prefetch_bytes_max), WHOLE(U64, 1, UINT64_C(1) << 40),

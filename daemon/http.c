@@ -6,16 +6,24 @@
 #include "log.h"
 #include "unix_socket.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define HTTP_CONNECTIONS_MAX 32u
 #define HTTP_CONNECTION_BYTES_MAX \
     (32u << 10)                         /* request line and headers; answers are beside it \
                                          */
 #define HTTP_CONNECTION_SECONDS_MAX 10u /* without a byte */
+#define HTTP_JSON                   "application/json"
+#define HTTP_TEXT                   "text/plain; version=0.0.4; charset=utf-8" /* as Prometheus calls its format */
 #define HTTP_JSON_FLAGS             (JSON_COMPACT | JSON_REAL_PRECISION(9)) /* 9: a float's worth */
 
 struct http_later {
@@ -152,7 +160,7 @@ char *http_render(json_t *body, size_t *out_size)
 }
 
 /* Takes the text; NULL is allowed. */
-static struct MHD_Response *make_response(char *text, size_t size)
+static struct MHD_Response *make_response(char *text, size_t size, const char *type)
 {
     struct MHD_Response *response;
 
@@ -163,16 +171,16 @@ static struct MHD_Response *make_response(char *text, size_t size)
         free(text);
         return NULL;
     }
-    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     return response;
 }
 
 /* Takes the text. */
 static enum MHD_Result send_answer(const struct http *h, struct MHD_Connection *connection,
-                                   unsigned code, char *text, size_t size)
+                                   unsigned code, char *text, size_t size, const char *type)
 {
-    struct MHD_Response *response = make_response(text, size);
+    struct MHD_Response *response = make_response(text, size, type);
     enum MHD_Result rc;
 
     if (response == NULL) {
@@ -200,7 +208,7 @@ static enum MHD_Result send_later(struct http_later *l, size_t *upload_size)
     if (!l->ready)
         return MHD_NO;
     l->body = NULL;
-    return send_answer(l->http, l->connection, l->code, body, l->size);
+    return send_answer(l->http, l->connection, l->code, body, l->size, HTTP_JSON);
 }
 
 /* Called when the headers are there, and again when an answer that was put off has come. Mostly the
@@ -226,9 +234,11 @@ static enum MHD_Result request_cb(void *ctx, struct MHD_Connection *connection, 
         MHD_suspend_connection(connection);
         return MHD_YES;
     }
+    if (r.text != NULL)
+        return send_answer(h, connection, r.code, r.text, r.text_size, HTTP_TEXT);
     text = body != NULL ? http_render(body, &size) : NULL;
     json_decref(body);
-    return send_answer(h, connection, r.code, text, size);
+    return send_answer(h, connection, r.code, text, size, HTTP_JSON);
 }
 
 /* A connection is over, answered or not. */
@@ -350,46 +360,104 @@ static int join_loop(struct http *h, uv_loop_t *loop)
     return uv_poll_start(&h->poll, UV_READABLE, poll_cb);
 }
 
+/* @param where  for messages: the socket's name */
+static int serve_socket(struct http *h, uv_loop_t *loop, const char *where, struct reason *why)
+{
+    h->daemon = start_http(h);
+    if (h->daemon == NULL) {
+        reason_set(why, "%s socket '%s': HTTP cannot be served", h->table->name, where);
+        return -OHEM_SYSTEM;
+    }
+    if (join_loop(h, loop) != 0) {
+        reason_set(why, "%s socket '%s': cannot be watched", h->table->name, where);
+        MHD_stop_daemon(h->daemon);
+        return -OHEM_SYSTEM;
+    }
+    log_info(h->table->name, "listening path=%s", where);
+    return 0;
+}
+
+static struct http *make(const struct http_table *table, void *ctx)
+{
+    struct http *h = calloc(1, sizeof *h);
+
+    if (h == NULL)
+        return NULL;
+    h->table = table;
+    h->ctx = ctx;
+    TAILQ_INIT(&h->later);
+    return h;
+}
+
 int http_new(uv_loop_t *loop, const struct http_table *table, const char *path, uint32_t mode,
              void *ctx, struct http **out, struct reason *why)
 {
-    struct http *h = calloc(1, sizeof *h);
+    struct http *h = make(table, ctx);
     int rc;
 
     if (h == NULL)
         return -OHEM_NOMEM;
-    h->table = table;
-    h->ctx = ctx;
-    TAILQ_INIT(&h->later);
     rc = unix_socket_open(path, mode, &h->socket, why);
-    if (rc != 0)
-        goto err_after_alloc;
-    rc = -OHEM_SYSTEM;
-    h->daemon = start_http(h);
-    if (h->daemon == NULL) {
-        reason_set(why, "%s socket '%s': HTTP cannot be served", table->name, path);
-        goto err_after_socket;
+    if (rc != 0) {
+        free(h);
+        return rc;
     }
-    if (join_loop(h, loop) != 0) {
-        reason_set(why, "%s socket '%s': cannot be watched", table->name, path);
-        goto err_after_http;
+    rc = serve_socket(h, loop, path, why);
+    if (rc != 0) {
+        unix_socket_unlink(&h->socket);
+        free(h);
+        return rc;
     }
-    log_info(table->name, "listening path=%s", path);
     *out = h;
     return 0;
+}
 
-err_after_http:
-    MHD_stop_daemon(h->daemon);
-err_after_socket:
-    unix_socket_unlink(&h->socket);
-err_after_alloc:
-    free(h);
+/* @return a listening socket, or -1 with errno */
+static int listen_at_port(uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(port),
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+
+    if (fd < 0)
+        return -1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
+        listen(fd, HTTP_CONNECTIONS_MAX) == 0)
+        return fd;
+    (void)close(fd);
+    return -1;
+}
+
+int http_new_at_port(uv_loop_t *loop, const struct http_table *table, uint16_t port, void *ctx,
+                     struct http **out, struct reason *why)
+{
+    char where[32];
+    struct http *h = make(table, ctx);
+    int rc;
+
+    if (h == NULL)
+        return -OHEM_NOMEM;
+    (void)snprintf(where, sizeof where, "127.0.0.1:%u", port);
+    h->socket = (struct unix_socket){.fd = listen_at_port(port)};
+    if (h->socket.fd < 0) {
+        reason_set(why, "%s socket '%s': %s", table->name, where, strerror(errno));
+        free(h);
+        return -OHEM_SYSTEM;
+    }
+    rc = serve_socket(h, loop, where, why);
+    if (rc != 0)
+        free(h);
+    else
+        *out = h;
     return rc;
 }
 
 void http_close(struct http *h)
 {
-    unix_socket_unlink(&h->socket);
+    if (h->socket.path != NULL) /* a port leaves nothing */
+        unix_socket_unlink(&h->socket);
     uv_close((uv_handle_t *)&h->timer, NULL);
     uv_close((uv_handle_t *)&h->poll, NULL);
     give_up(h);

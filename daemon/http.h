@@ -36,7 +36,9 @@ struct http_request {
     struct http_slice arguments[HTTP_ARGUMENTS_MAX]; /* what stood for the *s of the pattern */
     unsigned code;                                   /* of HTTP; 200 unless the answer sets it */
     struct reason why;                               /* when the code is no 200 */
-    struct http *http;                               /* this and what follows: http.c's */
+    char *text; /* a body that is no JSON, which is taken; then answer() returns NULL */
+    size_t text_size;
+    struct http *http; /* this and what follows: http.c's */
     struct http_later *later;
 };
 
@@ -65,6 +67,10 @@ struct http;
  */
 int http_new(uv_loop_t *loop, const struct http_table *table, const char *path, uint32_t mode,
              void *ctx, struct http **out, struct reason *why);
+
+/** The same on a port of the loopback interface, for who cannot use a Unix socket. */
+int http_new_at_port(uv_loop_t *loop, const struct http_table *table, uint16_t port, void *ctx,
+                     struct http **out, struct reason *why);
 
 /** In an answer(), which returns NULL then: it comes by http_answer(). Others are served meanwhile.
  *  @return NULL without memory */

@@ -3,6 +3,7 @@
 
 #include "../proto/error.h"
 #include "http_job.h"
+#include "prometheus.h"
 #include "status_json.h"
 #include "status_why.h"
 
@@ -19,6 +20,7 @@ struct status {
     const struct reload *reload;
     uint64_t started_ms;
     struct http *http;
+    struct http *metrics; /* at a port; NULL: at none */
     struct why_list whys;
 };
 
@@ -173,7 +175,22 @@ static json_t *answer_quarantine(struct http_request *r)
     return status_json_suspects(j, dataset_of(r, j), (uint32_t)from);
 }
 
+static json_t *answer_metrics(struct http_request *r)
+{
+    const struct status *s = status_of(r);
+    struct keeper_status kept;
+    struct prometheus_source source = {.engine = server_engine(s->server),
+                                       .timing = server_timing(s->server),
+                                       .kept = &kept,
+                                       .uptime_ms = server_now_ms(s->server) - s->started_ms};
+
+    server_get_keeper_status(s->server, &kept);
+    r->text = prometheus_render(&source, &r->text_size);
+    return NULL;
+}
+
 static const struct http_route routes[] = {
+    {"/metrics", "/metrics", answer_metrics},
     {"/v1/health", "/v1/health", answer_health},
     {"/v1/jobs", "/v1/jobs", answer_jobs},
     {"/v1/jobs/*", "/v1/jobs/J", answer_job},
@@ -189,6 +206,14 @@ static const struct http_table table = {
     .method = MHD_HTTP_METHOD_GET,
     .routes = routes,
     .route_count = sizeof routes / sizeof routes[0],
+};
+
+/* At a port there is no more than that: anybody on the machine can ask. */
+static const struct http_table metrics_table = {
+    .name = "metrics",
+    .method = MHD_HTTP_METHOD_GET,
+    .routes = routes,
+    .route_count = 1,
 };
 
 int status_new(uv_loop_t *loop, const struct config *config, struct server *server,
@@ -210,12 +235,19 @@ int status_new(uv_loop_t *loop, const struct config *config, struct server *serv
         return rc;
     }
     *out = s;
-    return 0;
+    if (config->metrics_port != 0)
+        rc = http_new_at_port(loop, &metrics_table, (uint16_t)config->metrics_port, s, &s->metrics,
+                              why);
+    if (rc != 0)
+        http_close(s->http);
+    return rc;
 }
 
 void status_close(struct status *s)
 {
     http_close(s->http);
+    if (s->metrics != NULL)
+        http_close(s->metrics);
 }
 
 void status_free(struct status *s)
@@ -223,6 +255,7 @@ void status_free(struct status *s)
     if (s == NULL)
         return;
     http_free(s->http);
+    http_free(s->metrics);
     why_free_all(&s->whys);
     free(s);
 }

@@ -2,6 +2,8 @@
  *
  * Runs on the loop's thread (http.h) and so reads the engine directly; every answer is bounded.
  *
+ *     GET /metrics                      what can be counted, in Prometheus' text format; that alone
+ *                                       also at 127.0.0.1:metrics_port
  *     GET /v1/health                    data sets, counters, times; `state`: commits to disk,
  *                                       failures, the last error, how long they and captures take;
  *                                       `reload`: what the last one changed, left and refused
@@ -26,7 +28,8 @@
 
 struct status;
 
-/** Bind the socket and serve. @return 0, or -OHEM_SYSTEM, -OHEM_NOMEM with the reason. */
+/** Bind the socket, and metrics_port, and serve. @return 0, or -OHEM_SYSTEM, -OHEM_NOMEM with the
+ *  reason: then *out, if it is set, is closed already, and only to be freed. */
 int status_new(uv_loop_t *loop, const struct config *config, struct server *server,
                const struct reload *reload, struct status **out, struct reason *why);
 
