@@ -179,14 +179,18 @@ static void print_settings(const json_t *settings)
     (void)putchar('\n');
 }
 
-/* Of a bias that decides by itself, or only looks on. */
+/* Of a bias that decides by itself, or only looks on, or of what is there in its place. */
 static void print_bias(const json_t *job)
 {
     const json_t *bias = json_object_get(job, "bias");
-    const char *mode =
-        json_text_at(json_object_get(json_object_get(job, "settings"), "policy"), "bias");
+    const json_t *policy = json_object_get(json_object_get(job, "settings"), "policy");
+    const char *mode = json_text_at(policy, "bias");
 
-    if (strcmp(mode, "auto") == 0)
+    if (strcmp(json_text_at(policy, "sampling"), "infobatch") == 0)
+        (void)printf("  infobatch  skips %.3g of those below the mean; %.0f skipped so far\n",
+                     json_real_at(policy, "infobatch_ratio"),
+                     real_in(job, "counters", "instances_skipped"));
+    else if (strcmp(mode, "auto") == 0)
         (void)printf("  bias       by itself: %s, gain %.3g (now %.3g)\n",
                      json_is_true(json_object_get(bias, "in_force")) ? "in force" : "not in force",
                      json_real_at(bias, "gain_mean"), json_real_at(bias, "gain_now"));

@@ -65,7 +65,8 @@ def an_epoch_skips_half_of_the_easy_and_says_so():
         assert job["counters"]["instances_skipped"] >= skipped
         assert job["bias_share"] == 0 and not job["bias"]["in_force"]
         assert job["settings"]["policy"]["sampling"] == "infobatch"
-        assert f" {skipped} " in ohemctl(daemon, "jobs")[0]
+        printed = ohemctl(daemon, "jobs")[0]
+        assert f" {skipped} " in printed and "infobatch  skips 0.5 of those below the mean" in printed
 
 
 @case
