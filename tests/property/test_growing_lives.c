@@ -4,7 +4,8 @@
  * the set grows while the daemon runs or is down, and it dies at any of these moments. In strict
  * order no step may ever be handed out with other ids, whatever a life had forgotten. In both
  * orders the last epochs cover every id, the scores are of the ids that they were reported for, and
- * a life knows the token of each batch that the one before it handed out.
+ * a life knows the token of each batch that the one before it handed out. Every third job skips
+ * some of the easy (infobatch).
  */
 #include "../../daemon/engine/job_inner.h"
 #include "../../daemon/engine/engine.h"
@@ -50,7 +51,7 @@ struct run {
     struct session_key out_key;
     uint32_t out_count;
     uint32_t (*stream)[K]; /* [STEPS_MAX] of each step, or all 0 */
-    uint64_t again, grown, put_off;
+    uint64_t again, grown, put_off, skipped;
 };
 
 static struct run *run;
@@ -241,6 +242,7 @@ static void begin_life(void)
     s.dataset = dataset();
     s.batch_size = K;
     s.staleness = run->strict ? CREDIT + (uint32_t)(run->seed % 7) : 0;
+    s.sampler.sampling = run->seed % 3 == 1 ? SAMPLER_INFOBATCH : SAMPLER_MIX;
     run->stage = IDLE;
     run->held_count = 0;
     assert_int_equal(engine_init(&run->engine, &settings, &out), 0);
@@ -323,7 +325,8 @@ static void finish(void)
             break;
     }
     assert_int_equal(r->missing, 0);
-    assert_int_equal(r->reported + r->released, run->n);
+    assert_int_equal(r->reported + r->released + r->skipped, run->n);
+    run->skipped += r->skipped;
     assert_int_equal(j->settings.dataset.instance_count, run->n);
     assert_int_equal(j->settings.dataset.generation, d.generation);
     assert_true(coverage_sound(&j->coverage));
@@ -333,7 +336,7 @@ static void finish(void)
 
 static void live_many(bool strict)
 {
-    uint64_t again = 0, grown = 0, put_off = 0;
+    uint64_t again = 0, grown = 0, put_off = 0, skipped = 0;
 
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         struct run r = {.seed = seed, .dice = rng_mix(seed), .strict = strict, .n = N_FIRST};
@@ -347,12 +350,14 @@ static void live_many(bool strict)
         again += r.again;
         grown += r.grown;
         put_off += r.put_off;
+        skipped += r.skipped;
         disk_deinit(&r.disk);
         rows_deinit(&r.rows);
         free(r.stream);
     }
     print_message("%d lives, grown %d times, %d steps again, %d refusals\n", (int)(SEEDS * LIVES),
                   (int)grown, (int)again, (int)put_off);
+    assert_true(skipped > SEEDS);
     assert_true(grown > SEEDS && (!strict || (again > SEEDS && put_off > 0)));
 }
 
