@@ -131,9 +131,10 @@ static void log_job(const struct config_job *job)
 
     log_info("job",
              "ready name=%s dataset=%s seed=%" PRIu64 " order=%s batch_size=%" PRIu32
-             " rho=%g alpha=%g beta=%g lambda=%g lease_ms=%" PRIu64,
+             " sampling=%s rho=%g alpha=%g beta=%g lambda=%g lease_ms=%" PRIu64,
              s->name, job->dataset, s->seed, s->staleness > 0 ? "strict" : "free", s->batch_size,
-             s->sampler.rho, s->sampler.alpha, s->sampler.beta, s->lambda, s->lease_ms);
+             s->sampler.sampling == SAMPLER_INFOBATCH ? "infobatch" : "mix", s->sampler.rho,
+             s->sampler.alpha, s->sampler.beta, s->lambda, s->lease_ms);
 }
 
 /* No error: trainers may ask for smaller batches. */

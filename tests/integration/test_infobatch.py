@@ -61,6 +61,7 @@ def an_epoch_skips_half_of_the_easy_and_says_so():
             assert abs(p * (N - RATIO * (N - len(HARD))) - (1 if i in HARD else RATIO)) < 1e-6
         # the estimate of the sum over all: 1300, give or take 30 (900 easy ones, each 0 or 2)
         assert abs(sum(w * loss_of(i) for _, i, w, _ in mine) - 1300) < 120
+        assert "sampling=infobatch" in daemon.log()
         job = daemon.get("/v1/jobs/default")
         assert job["counters"]["instances_skipped"] >= skipped
         assert job["bias_share"] == 0 and not job["bias"]["in_force"]
