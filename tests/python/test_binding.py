@@ -139,6 +139,19 @@ def batches_in_a_loop_are_given_back():
         assert sorted(seen) == sorted(list(range(N)) * 3)
 
 
+@case
+def a_selection_that_is_kept_keeps_nothing():
+    with serve() as daemon, ohem.Loader(daemon.listen, credit=1) as loader:
+        for batch in loader:
+            selection = batch.report(range(K))  # named until the next one is: credit 1 is enough
+            indices, step = selection.indices, batch.step
+            if step == 3:
+                break
+        batch.release()
+        assert list(indices) == list(selection.indices) == [5, 6, 7, 8, 9]
+        raises(ohem.Invalid, "released", lambda: selection.lsn)
+
+
 # ---- reports
 
 

@@ -2,7 +2,9 @@
 
 Memory: the arrays of a batch lie where the library has them, and are not copied. Each holds on to
 its batch, so a batch goes back to the daemon when it is released and the last of its arrays is gone.
-Whoever keeps an array keeps a slot of the loader's `credit`.
+Whoever keeps an array keeps a slot of the loader's `credit`: a loop in which a variable still names
+an array of the last batch while it asks for the next one needs a credit of 2. What a Selection has
+is copied, and keeps nothing.
 """
 import collections
 import ctypes
@@ -89,7 +91,10 @@ def _ms(seconds: Optional[float]) -> int:
 def _array(values: Any, dtype, what: str, count: Optional[int] = None) -> np.ndarray:
     """A contiguous array of that type: of a tensor on any device, an array, or a sequence."""
     if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
+        values = values.detach()
+        if dtype is np.float32 and hasattr(values, "float"):
+            values = values.float()  # NumPy knows no bfloat16
+        values = values.cpu().numpy()
     array = np.ascontiguousarray(values, dtype).reshape(-1)
     if count is not None and array.size != count:
         raise Invalid(f"{what} has {array.size} elements; {count} are wanted")
@@ -143,67 +148,72 @@ class _Held:
 
 
 class Selection:
-    """Which M of the K instances to back-propagate; of a ragged report, which M of its n items."""
+    """Which M of the K instances to back-propagate; of a ragged report, which M of its n items.
 
-    def __init__(self, held: _Held, pointer: int):
-        self._held, self._pointer = held, pointer
+    indices and weights are copies, there for good; the rest can be asked for until the batch is
+    released.
+    """
+
+    def __init__(self, batch: "Batch", pointer: int):
+        self._batch, self._pointer = batch, pointer
         self.count: int = lib.selection_count(pointer)
+        held = batch.lent()
+        self.indices: np.ndarray = held.view(
+            lib.selection_indices(pointer), np.dtype("<u4"), (self.count,)).copy()
+        """uint32[M], ascending: positions in the batch, or among the items."""
+        self.weights: np.ndarray = held.view(
+            lib.selection_weights(pointer), np.dtype("<f4"), (self.count,)).copy()
+        """float32[M]: s, 1 but with by_chance()."""
 
     def __len__(self) -> int:
         return self.count
 
-    @property
-    def indices(self) -> np.ndarray:
-        """uint32[M], ascending: positions in the batch, or among the items."""
-        return self._held.view(lib.selection_indices(self._pointer), np.dtype("<u4"), (self.count,))
-
-    @property
-    def weights(self) -> np.ndarray:
-        """float32[M]: s, 1 but with by_chance()."""
-        return self._held.view(lib.selection_weights(self._pointer), np.dtype("<f4"), (self.count,))
+    def _asked(self) -> int:
+        self._batch.lent()
+        return self._pointer
 
     @property
     def scores(self) -> Optional[np.ndarray]:
         """float32[K]: the loss of each instance that a ragged report came to; None for others."""
-        address = lib.selection_scores(self._pointer)
+        address = lib.selection_scores(self._asked())
         if address is None:
             return None
-        return self._held.view(address, np.dtype("<f4"), (lib.batch_count(self._held.pointer),))
+        return self._batch.lent().view(address, np.dtype("<f4"), (self._batch.count,)).copy()
 
     @property
     def stats_all(self) -> Stats:
         """Over the losses that could be selected."""
-        return _stats(lib.selection_stats_all(self._pointer))
+        return _stats(lib.selection_stats_all(self._asked()))
 
     @property
     def stats_kept(self) -> Stats:
         """Over the M; min is the threshold that resulted."""
-        return _stats(lib.selection_stats_kept(self._pointer))
+        return _stats(lib.selection_stats_kept(self._asked()))
 
     @property
     def nonfinite_count(self) -> int:
-        return lib.selection_nonfinite_count(self._pointer)
+        return lib.selection_nonfinite_count(self._asked())
 
     @property
     def ignored_count(self) -> int:
-        return lib.selection_ignored_count(self._pointer)
+        return lib.selection_ignored_count(self._asked())
 
     @property
     def lsn(self) -> int:
         """The report's place in the order in which the job applied reports, from 1."""
-        return lib.selection_lsn(self._pointer)
+        return lib.selection_lsn(self._asked())
 
     @property
     def is_late(self) -> bool:
-        return bool(lib.selection_is_late(self._pointer))
+        return bool(lib.selection_is_late(self._asked()))
 
     @property
     def is_repeated(self) -> bool:
-        return bool(lib.selection_is_repeated(self._pointer))
+        return bool(lib.selection_is_repeated(self._asked()))
 
     @property
     def is_superseded(self) -> bool:
-        return bool(lib.selection_is_superseded(self._pointer))
+        return bool(lib.selection_is_superseded(self._asked()))
 
     def loss(self, losses: Any, batch_weights: Any = None) -> Any:
         """The loss to back-propagate: the mean over the M of w * s * loss.
@@ -247,9 +257,10 @@ class Batch:
         self.count: int = lib.batch_count(held.pointer)
 
     def _pointer(self) -> int:
-        return self._lent().pointer
+        return self.lent().pointer
 
-    def _lent(self) -> _Held:
+    def lent(self) -> _Held:
+        """What keeps it from being given back."""
         if self._held is None:
             raise Invalid("the batch was released")
         return self._held
@@ -260,7 +271,7 @@ class Batch:
     # ---- who is in it
 
     def _column(self, function, dtype: str) -> np.ndarray:
-        return self._lent().view(function(self._pointer()), np.dtype(dtype), (self.count,))
+        return self.lent().view(function(self._pointer()), np.dtype(dtype), (self.count,))
 
     @property
     def ids(self) -> np.ndarray:
@@ -310,7 +321,7 @@ class Batch:
             raise IndexError(f"position {i} of a batch of {self.count}")
         size = ctypes.c_size_t()
         address = lib.batch_data(self._pointer(), i % self.count, ctypes.byref(size))
-        return self._lent().view(address, np.dtype("u1"), (size.value,))
+        return self.lent().view(address, np.dtype("u1"), (size.value,))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[i] for i in range(self.count))
@@ -322,7 +333,7 @@ class Batch:
         address = lib.batch_block(self._pointer(), ctypes.byref(stride))
         if address is None or self._loader is None:
             return None
-        return self._lent().view(address, np.dtype("u1"), (self.count, self._loader.record_bytes),
+        return self.lent().view(address, np.dtype("u1"), (self.count, self._loader.record_bytes),
                                  (stride.value, 1))
 
     def field(self, name: str) -> np.ndarray:
@@ -338,7 +349,7 @@ class Batch:
         if address is None:
             return np.stack([np.ndarray(shape, dtype, self[i], offset) for i in range(self.count)])
         inner = np.empty(shape, dtype).strides
-        return self._lent().view(address + offset, dtype, (self.count, *shape), (stride.value, *inner))
+        return self.lent().view(address + offset, dtype, (self.count, *shape), (stride.value, *inner))
 
     def tensor(self, name: str) -> Any:
         """field() as a torch tensor. It shares the batch's memory and must not be written to: where
@@ -394,7 +405,7 @@ class Batch:
         self._client().wait(timeout, lambda ms: lib.report_with(
             pointer, _address(losses), losses.size, ctypes.byref(options), ms, ctypes.byref(out)))
         del kept
-        return Selection(self._lent(), out.value)
+        return Selection(self, out.value)
 
     def submit(self, losses: Any, flags: Any = None, select: Optional[Select] = None) -> None:
         """Report, and do not wait: selection() has the answer later; or let go of the batch."""
@@ -408,7 +419,7 @@ class Batch:
         out = ctypes.c_void_p()
         pointer = self._pointer()
         self._client().wait(timeout, lambda ms: lib.selection(pointer, ms, ctypes.byref(out)))
-        return Selection(self._lent(), out.value)
+        return Selection(self, out.value)
 
     def report_items(self, losses: Any, counts: Any, flags: Any = None, boxes: Any = None,
                      iou: float = 0.0, classes: Any = None, score: str = "max", top: int = 0,
@@ -438,7 +449,7 @@ class Batch:
         pointer = self._pointer()
         self._client().wait(timeout, lambda ms: lib.report_items(
             pointer, ctypes.byref(items), ms, ctypes.byref(out)))
-        return Selection(self._lent(), out.value)
+        return Selection(self, out.value)
 
     def release(self) -> None:
         """Let go of it: its slot is filled again, once none of its arrays is left. Without a report
