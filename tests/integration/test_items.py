@@ -209,6 +209,25 @@ def a_million_items_are_selected_and_nothing_overtakes_them():
 
 
 @case
+def more_than_the_daemon_keeps_at_once_waits_outside_and_is_answered():
+    """Over 256 MiB of one trainer, who says the same again and again; another is served meanwhile."""
+    times = 70 if IS_PLAIN else 5
+    with serve() as daemon, Client(daemon.listen, credit=1) as client:
+        batch = client.take()
+        client.begin_report(batch, np.ones(LARGE, np.float32), items=[LARGE, 0, 0, 0])
+        for _ in range(times - 1):
+            client._send_report(batch)
+        with Client(daemon.listen, credit=1) as other:
+            other.step(lambda i: 1.0)
+        for number in range(times):
+            got = client.wait_for("SELECTION")
+            assert bool(got["flags"] & REPEATED) == (number > 0) and got["kept.count"] == LARGE // 2
+        client.ping()
+        counters = daemon.get("/v1/jobs/default")["counters"]
+        assert (counters["reports_ragged"], counters["reports_repeated"]) == (1, times - 1)
+
+
+@case
 def a_session_that_ends_at_once_has_reported_all_the_same():
     with serve() as daemon:
         client = Client(daemon.listen, credit=1)
