@@ -10,7 +10,8 @@ export PKG_CONFIG_PATH=$root/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
 read -ra flags < <(pkg-config --cflags --libs ohem)
 cc -Wall -Wextra -Werror -o "$root/trainer" client/examples/trainer.c "${flags[@]}" -lm
 LD_LIBRARY_PATH=$root/usr/lib "$root/trainer" --help >/dev/null 2>&1 || [ $? -le 2 ]
-LD_LIBRARY_PATH=$root/usr/lib ldd "$root/trainer" | grep -q "$root/usr/lib/libohem.so.0"
+LD_LIBRARY_PATH=$root/usr/lib ldd "$root/trainer" >"$root/linked" # not into a grep -q: ldd dislikes a closed pipe
+grep -q "$root/usr/lib/libohem.so.0" "$root/linked"
 for file in usr/sbin/ohemd usr/bin/ohemctl usr/bin/ohem-import usr/lib/libohem.a \
     usr/lib/systemd/system/ohemd.service usr/lib/sysusers.d/ohemd.conf etc/ohemd/ohemd.conf; do
     test -s "$root/$file" || { echo "not installed: $file" >&2; exit 1; }
