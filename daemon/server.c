@@ -12,6 +12,7 @@
 #include "../proto/error.h"
 #include "changes.h"
 #include "desk.h"
+#include "irreducible.h"
 #include "loader.h"
 #include "router.h"
 
@@ -46,6 +47,7 @@ struct server {
     uv_timer_t due, drain;
     void (*drained_cb)(void *ctx);
     void *drained_ctx;
+    float *irreducible[CONFIG_JOBS_MAX];
     char *texts[CONFIG_JOBS_MAX]; /* the jobs' settings, as they are kept with the state */
     bool starved;                 /* a gather found no memory: no more in this turn */
     bool closing;
@@ -435,6 +437,26 @@ static char *print_job(const struct config_job *job)
     return NULL;
 }
 
+static int read_irreducible(struct server *s, size_t i, struct job_settings *settings,
+                            struct reason *why)
+{
+    const struct config_job *job = &s->config->jobs[i];
+    struct reason inner;
+    int rc;
+
+    if (job->irreducible[0] == '\0')
+        return 0;
+    rc = irreducible_read(job->irreducible, settings->dataset.instance_count, &s->irreducible[i],
+                          &settings->irreducible_count, &inner);
+    settings->irreducible = s->irreducible[i];
+    if (rc != 0)
+        reason_set(why, "[job %s] %s", job->settings.name, inner.text);
+    else if (settings->irreducible_count < settings->dataset.instance_count)
+        log_warning("job", "instances from %" PRIu64 " on have no irreducible loss name=%s",
+                    settings->irreducible_count, job->settings.name);
+    return rc;
+}
+
 static int add_jobs(struct server *s, struct reason *why)
 {
     const struct config *c = s->config;
@@ -449,7 +471,9 @@ static int add_jobs(struct server *s, struct reason *why)
         settings.dataset = generations_describe(s->generations, number);
         settings.text = s->texts[i] = print_job(&c->jobs[i]);
         keeper_fill_secret(s->keeper, settings.secret);
-        rc = engine_add_job(&s->engine, &settings, why);
+        rc = read_irreducible(s, i, &settings, why);
+        if (rc == 0)
+            rc = engine_add_job(&s->engine, &settings, why);
         if (rc != 0)
             return rc;
     }
@@ -529,8 +553,10 @@ static void release(struct server *s)
     loader_free(s->loader);
     desk_free(s->desk);
     engine_deinit(&s->engine);
-    for (size_t i = 0; i < CONFIG_JOBS_MAX; i++)
+    for (size_t i = 0; i < CONFIG_JOBS_MAX; i++) {
         free(s->texts[i]);
+        free(s->irreducible[i]);
+    }
     keeper_free(s->keeper);
     share_free(s->share);
     generations_free(s->generations);

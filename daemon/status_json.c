@@ -197,10 +197,11 @@ static json_t *json_settings(const struct job_settings *s)
     char seed[21];
 
     (void)snprintf(seed, sizeof seed, "%" PRIu64, s->seed);
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seed", seed,
-                     "order", s->staleness > 0 ? "strict" : "free", "staleness_batches",
-                     count(s->staleness), "max_age", count(s->max_age), "lambda", real(s->lambda),
-                     "batch_size", count(s->batch_size), "credit", count(s->credit), "lease_ms",
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seed", seed,
+                     "irreducible_count", count(s->irreducible_count), "order",
+                     s->staleness > 0 ? "strict" : "free", "staleness_batches", count(s->staleness),
+                     "max_age", count(s->max_age), "lambda", real(s->lambda), "batch_size",
+                     count(s->batch_size), "credit", count(s->credit), "lease_ms",
                      count(s->lease_ms), "late_ms", count(s->late_ms), "policy",
                      json_policy(&s->sampler), "selection", json_selection(&s->selection));
 }

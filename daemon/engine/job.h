@@ -60,7 +60,12 @@ struct job_settings {
     /* A job that begins takes over the scores of this one, of the same data set; "": of none. */
     char warm_start[MESSAGE_NAME_BYTES_MAX + 1];
     double warm_factor; /* 0..1: times this */
-    const char *text;   /* the settings for readers, kept with the state; lent, or NULL */
+    /* The loss that no training brings down, by id; ids from the count on have 0. It is subtracted
+     * from what is reported before anything is done with that (RHO-LOSS: Mindermann et al., ICML
+     * 2022, equation 3). Lent, as long as the job is; NULL: all have 0 */
+    const float *irreducible;
+    uint64_t irreducible_count;
+    const char *text; /* the settings for readers, kept with the state; lent, or NULL */
 };
 
 /* How many reports were applied between a batch's draw and a moment of its life. */

@@ -83,6 +83,16 @@ static uint64_t take_losses(struct job *j, const struct message_loss *loss)
     return job_report_digest(j, loss, j->losses);
 }
 
+/* From the digest on only what can be learned counts. */
+static void subtract_irreducible(struct job *j, const uint32_t *ids, uint32_t count)
+{
+    const struct job_settings *s = &j->settings;
+
+    for (uint32_t i = 0; s->irreducible != NULL && i < count; i++)
+        if (ids[i] < s->irreducible_count)
+            j->losses[i] -= s->irreducible[ids[i]];
+}
+
 static bool ids_are(struct vector ids, const struct lease *l)
 {
     if (ids.count != l->count)
@@ -159,9 +169,11 @@ static int take(struct job *j, struct session *s, struct lease *l, const struct 
                 uint64_t digest, struct reason *why)
 {
     struct lease_answer *a = &l->answer;
-    struct job_shadow seen = job_look_on(j, loss, l->ids, &a->selection);
+    struct job_shadow seen;
     int rc;
 
+    subtract_irreducible(j, l->ids, l->count);
+    seen = job_look_on(j, loss, l->ids, &a->selection);
     job_choose(j, loss, l->ids, &a->selection);
     rc = strict_is_on(&j->strict) ? take_strict(j, s, l, loss->seq, digest, why)
                                   : take_free(j, s, l, digest, why);
@@ -227,6 +239,8 @@ static int repeat(struct job *j, struct session *s, const struct message_loss *l
     a->seq = loss->seq;
     a->lsn = claim != NULL ? claim->lsn : 0;
     if (claim != NULL) {
+        if (loss->ids.count > 0)
+            subtract_irreducible(j, l->ids, l->count);
         job_choose(j, loss, loss->ids.count > 0 ? l->ids : NULL, &a->selection);
     } else {
         a->selection =
