@@ -382,10 +382,18 @@ static void touch(struct oracle *o, uint32_t id)
     o->touched[o->touched_count++] = id;
 }
 
+float oracle_loss(const struct oracle *o, const struct oracle_batch *b, uint32_t place)
+{
+    const struct job_settings *s = &o->settings;
+    uint32_t id = b->ids[place];
+
+    return id < s->irreducible_count ? b->losses[place] - s->irreducible[id] : b->losses[place];
+}
+
 static void remember(struct oracle *o, const struct oracle_batch *b)
 {
     for (uint32_t i = 0; i < b->count; i++) {
-        model_report(&o->memory, b->ids[i], b->losses[i], b->token.step);
+        model_report(&o->memory, b->ids[i], oracle_loss(o, b, i), b->token.step);
         touch(o, b->ids[i]);
     }
     if (!thins_out(o) || o->strict)

@@ -136,4 +136,7 @@ void oracle_check(struct oracle *o, struct job *job, bool all);
 /** Reports of a session that were made, not refused, and are not applied (on disk: `saved`). */
 size_t oracle_lost(const struct oracle *o, uint32_t owner, bool saved);
 
+/** What the job makes of a reported loss: the irreducible one is subtracted. */
+float oracle_loss(const struct oracle *o, const struct oracle_batch *b, uint32_t place);
+
 #endif

@@ -170,9 +170,9 @@ static void check_draws(struct scribe *s, const struct story *t, uint32_t id)
     CHECK(next_event(t, AUDIT_DRAW, &at) == NULL, "the audit has a draw that never was");
 }
 
-static void check_report(const struct scribe *s, const struct oracle_batch *b,
-                         const struct oracle_mark *m, uint64_t lsn, uint32_t place,
-                         const struct audit_event *e)
+static void check_report(const struct scribe *s, const struct oracle *o,
+                         const struct oracle_batch *b, const struct oracle_mark *m, uint64_t lsn,
+                         uint32_t place, const struct audit_event *e)
 {
     CHECK(e != NULL && e->step == b->token.step && e->place == place && e->count == b->count,
           "the audit lacks the report of step %" PRIu64 ", place %" PRIu32, b->token.step, place);
@@ -182,7 +182,7 @@ static void check_report(const struct scribe *s, const struct oracle_batch *b,
     CHECK(e->lsn == lsn,
           "the report of step %" PRIu64 " is said to be number %" PRIu64 ", it is %" PRIu64,
           b->token.step, e->lsn, lsn);
-    CHECK(e->late == m->late && same_bits(e->loss, b->losses[place]),
+    CHECK(e->late == m->late && same_bits(e->loss, oracle_loss(o, b, place)),
           "the report of step %" PRIu64 " is told wrong", b->token.step);
 }
 
@@ -197,7 +197,7 @@ static void check_reports(struct scribe *s, const struct oracle *o, const struct
 
         for (uint32_t place = 0; place < b->count; place++)
             if (b->ids[place] == id) {
-                check_report(s, b, m, o->strict ? b->token.step + 1 : i + 1, place,
+                check_report(s, o, b, m, o->strict ? b->token.step + 1 : i + 1, place,
                              next_event(t, AUDIT_REPORT, &at));
                 s->events++;
             }

@@ -66,6 +66,17 @@ static void choose_size(struct schedule *c, struct job_settings *j)
     j->batch_size = 1 + (uint32_t)world_roll(w, k);
 }
 
+/* Of the first instances, so that some are harder than they look. */
+static void give_irreducible(struct job_settings *j)
+{
+    static float losses[64];
+
+    for (size_t i = 0; i < sizeof losses / sizeof losses[0]; i++)
+        losses[i] = (float)(i % 7) / 4;
+    j->irreducible = losses;
+    j->irreducible_count = sizeof losses / sizeof losses[0];
+}
+
 static void choose_job(struct schedule *c, size_t number, bool strict)
 {
     struct world *w = &c->w;
@@ -90,6 +101,8 @@ static void choose_job(struct schedule *c, size_t number, bool strict)
     j->sampler.gain_min = 1.15;
     if (j->seed % 3 == 1)
         j->sampler.sampling = SAMPLER_INFOBATCH;
+    if (j->seed % 4 == 2)
+        give_irreducible(j);
     j->quarantine = (struct quarantine_policy){
         .on = !strict && j->seed % 2 == 0, .share = 0.3, .visits = 2, .cap = 0.25};
 }
