@@ -269,7 +269,7 @@ install: all
 	install -m 644 deploy/ohemd.conf $(DESTDIR)$(DOCDIR)/ohemd.conf.sample
 	test -e $(DESTDIR)$(SYSCONFDIR)/ohemd/ohemd.conf || \
 	  install -m 644 deploy/ohemd.conf $(DESTDIR)$(SYSCONFDIR)/ohemd/ohemd.conf
-	install -m 644 README.md proto/PROTOCOL.md $(DESTDIR)$(DOCDIR)/
+	install -m 644 README.md proto/PROTOCOL.md deploy/ohemd.rules.yml $(DESTDIR)$(DOCDIR)/
 	install -m 644 $(EXAMPLE_SRC) client/examples/train_pytorch.py $(DESTDIR)$(DOCDIR)/examples/
 	install -m 644 client/python/ohem/*.py client/python/ohem/py.typed $(DESTDIR)$(PYTHONDIR)/ohem/
 

@@ -80,6 +80,14 @@ def counters_and_gauges_are_those_of_the_status():
 
 
 @case
+def the_alert_rules_name_metrics_that_there_are():
+    with open(os.path.join(os.environ.get("OHEM_SOURCE", "."), "deploy/ohemd.rules.yml"), encoding="utf-8") as file:
+        named = set(re.findall(r"ohemd_[a-z_]+", file.read()))
+    with serve(f"state = {os.path.abspath('state')}\n") as daemon:
+        assert len(named) > 8 and named <= scrape(daemon).keys(), named - scrape(daemon).keys()
+
+
+@case
 def scores_are_a_histogram():
     with serve("", "[job default]\nbatch_size = 10\nrho = 1\n") as daemon, \
             Client(daemon.listen, credit=1) as client:
