@@ -23,10 +23,11 @@ static void single(FILE *f, const char *name, const char *type, const char *help
     (void)fprintf(f, "%s %.17g\n", name, value);
 }
 
-/* job="...", with what the format wants escaped. */
+/* ohem_job="...", with what the format wants escaped. (job is what Prometheus calls its targets.)
+ */
 static void label_job(const struct job *j, char out[LABEL_BYTES])
 {
-    char *at = out + sprintf(out, "job=\"");
+    char *at = out + sprintf(out, "ohem_job=\"");
 
     for (const char *c = j->settings.name; *c != '\0'; c++) {
         if (*c == '"' || *c == '\\')

@@ -9,7 +9,7 @@ from ohemd import Daemon, http_request, make_dataset
 from second_client import Client
 
 N, K = 40, 10
-SAMPLE = re.compile(r'^([a-z][a-z0-9_]*)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)*)\})? (\S+)$')
+SAMPLE = re.compile(r'^([a-z][a-z0-9_]*)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (\S+)$')
 
 
 def serve(settings="", jobs="[job default]\nbatch_size = 10\n", **options):
@@ -53,7 +53,7 @@ def scrape(daemon):
 
 
 def value(families, name, job="default", family=None):
-    return families[family or name][1][name, f'job="{job}"' if job else None]
+    return families[family or name][1][name, f'ohem_job="{job}"' if job else None]
 
 
 @case
@@ -101,8 +101,8 @@ def scores_are_a_histogram():
         assert edges == sorted(edges) and edges[-1] == float("inf") and len(edges) == 32
         assert counts == sorted(counts) and counts[-1] == N
         assert [dict(buckets)[edge] for edge in (0.5, 1.0, 2.0, 4.0, 128.0)] == [10, 10, 20, 30, 40]
-        assert samples["ohemd_score_count", 'job="default"'] == N
-        mean = samples["ohemd_score_sum", 'job="default"'] / N
+        assert samples["ohemd_score_count", 'ohem_job="default"'] == N
+        mean = samples["ohemd_score_sum", 'ohem_job="default"'] / N
         assert abs(mean / ((0.3 + 1 + 2.5 + 100) / 4) - 1) < 0.07  # scores are those of buckets
 
 
@@ -112,9 +112,9 @@ def each_job_has_its_samples_and_names_are_escaped():
     with serve(f"state = {os.path.abspath('state')}\n", jobs) as daemon:
         families = scrape(daemon)
         for name, (_, samples) in families.items():
-            labelled = [labels for _, labels in samples if labels and labels.startswith("job=")]
+            labelled = [labels for _, labels in samples if labels and labels.startswith("ohem_job=")]
             if labelled and name != "ohemd_score":
-                assert labelled == ['job="a"', 'job="b-2.x"'], name
+                assert labelled == ['ohem_job="a"', 'ohem_job="b-2.x"'], name
         assert value(families, "ohemd_commits_total", job=None) >= 1
         assert value(families, "ohemd_commit_failing", job=None) == 0
 
