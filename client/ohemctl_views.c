@@ -218,6 +218,20 @@ static void print_quarantine(const json_t *job)
         (void)printf("above %.6g\n", cut);
 }
 
+/* What was reported by items, and what is subtracted from all. */
+static void print_reported(const json_t *job)
+{
+    double ragged = real_in(job, "counters", "reports_ragged");
+    double irreducible = real_in(job, "settings", "irreducible_count");
+
+    if (ragged > 0)
+        (void)printf("  items      %.0f reports of %.0f items, %.0f selected\n", ragged,
+                     real_in(job, "counters", "items_reported"),
+                     real_in(job, "counters", "items_selected"));
+    if (irreducible > 0)
+        (void)printf("  irreducible losses of %.0f instances are subtracted\n", irreducible);
+}
+
 /* What the selection would have kept, when it only looks on. */
 static void print_shadow(const json_t *job)
 {
@@ -329,6 +343,7 @@ void view_jobs(const json_t *jobs)
         print_settings(json_object_get(j, "settings"));
         print_bias(j);
         print_quarantine(j);
+        print_reported(j);
         print_shadow(j);
         (void)putchar('\n');
         print_epochs(json_object_get(j, "epochs"));

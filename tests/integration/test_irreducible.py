@@ -7,6 +7,7 @@ from harness import case, main
 from ohemd import Daemon, make_dataset
 from second_client import Client
 from second_wire import LATE, REPEATED
+from trainer import ohemctl
 
 N, K = 40, 10
 RANDOM = np.random.default_rng(2022)
@@ -68,6 +69,7 @@ def instances_behind_the_end_of_the_file_have_none():
     with serve(IRREDUCIBLE[:N // 2]) as daemon:
         assert f"instances from {N // 2} on have no irreducible loss" in daemon.log()
         assert daemon.get("/v1/jobs/default")["settings"]["irreducible_count"] == N // 2
+        assert f"  irreducible losses of {N // 2} instances are subtracted\n" in ohemctl(daemon, "jobs")[0]
         with Client(daemon.listen, credit=1) as client:
             for _ in range(N // K):
                 client.step(lambda i: 9.0)

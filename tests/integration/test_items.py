@@ -8,6 +8,7 @@ from ohemd import Daemon, make_dataset
 from second_client import Client, Refusal
 from second_wire import (BY_ALL, BY_CDF, BY_NEGPOS, BY_THRESHOLD, BY_TOP, IGNORED, POSITIVE,
                          REPEATED, SCORE_MAX, SCORE_MEAN, SCORE_TOP)
+from trainer import ohemctl
 from selection_reference import draw_flags, draw_losses, hardest, reference
 
 N, K = 40, 4
@@ -183,6 +184,7 @@ def the_instances_losses_reach_the_scores_once():
             assert daemon.get(f"/v1/jobs/default/instances/{batch.ids[place]}")["score"] == loss
         counters = daemon.get("/v1/jobs/default")["counters"]
         assert counters["losses_applied"] == 2 and counters["losses_nonfinite"] == 2
+        assert "  items      1 reports of 5 items, 3 selected\n" in ohemctl(daemon, "jobs")[0]
         assert counters["items_reported"] == 5 and counters["instances_selected"] == 2, counters
 
 
