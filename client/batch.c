@@ -307,6 +307,7 @@ int batch_answer(struct ohem_batch *b, const struct message_selection *m)
     s->nonfinite_count = m->nonfinite_count;
     s->ignored_count = m->ignored_count;
     s->lsn = m->lsn;
+    s->share = m->share;
     s->all = public_stats(m->all);
     s->kept = public_stats(m->kept);
     copy_vector(s->indices, m->indices, sizeof *s->indices);
@@ -456,6 +457,21 @@ const float *ohem_selection_scores(const struct ohem_selection *selection)
 uint64_t ohem_selection_lsn(const struct ohem_selection *selection)
 {
     return selection->lsn;
+}
+
+uint32_t ohem_selection_round_count(const struct ohem_selection *selection)
+{
+    return selection->share.count;
+}
+
+uint32_t ohem_selection_round_present(const struct ohem_selection *selection)
+{
+    return selection->share.present;
+}
+
+float ohem_selection_scale(const struct ohem_selection *selection)
+{
+    return selection->share.scale;
 }
 
 int ohem_selection_is_late(const struct ohem_selection *selection)

@@ -20,6 +20,7 @@ struct ohem_selection {
     bool told; /* to the trainer */
     uint32_t flags, count, nonfinite_count, ignored_count;
     uint64_t lsn;
+    struct message_share share; /* of a round */
     struct ohem_stats all, kept;
     uint32_t *indices; /* [capacity], K at least */
     float *weights;    /* likewise */
@@ -61,6 +62,7 @@ struct ohem_batch {
     uint8_t *flags; /* [K] likewise, unless it came without (has_flags) */
     bool has_flags;
     struct message_select select; /* likewise */
+    uint64_t round;               /* likewise */
     bool ragged;                  /* it was reported by items: losses and flags mean nothing */
     size_t report_count;          /* losses in the report */
     uint64_t seq;                 /* of the report, 0: none yet */

@@ -28,6 +28,7 @@ struct ohem_client {
     uint64_t sync_seq;        /* SYNC is unanswered, 0: none */
     uint64_t forgotten_count; /* reports that went with a daemon's memory */
     uint64_t kept_step_max;   /* of those kept at the last WELCOME, or reported EARLY */
+    uint64_t round_next;      /* of a report whose trainer does not say */
     uint64_t lost_nonce;      /* of the PONG at which unanswered reports were looked at */
     int reconnect_ms;         /* how long a daemon may be silent, -1: without end */
     struct token held[MESSAGE_CREDIT_MAX]; /* scratch for HELLO */

@@ -343,6 +343,11 @@ uint32_t ohem_credit(const struct ohem_client *client)
     return client->welcome.credit;
 }
 
+uint32_t ohem_round(const struct ohem_client *client)
+{
+    return client->welcome.round;
+}
+
 uint64_t ohem_session(const struct ohem_client *client)
 {
     return client->welcome.session;

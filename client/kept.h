@@ -41,6 +41,7 @@ struct kept_report {
     uint8_t *flags; /* [K], behind the losses; not used unless has_flags */
     bool has_flags;
     struct message_select select;
+    uint64_t round;
     struct kept_items *items; /* ragged, and not answered: in place of losses and flags; or NULL */
     TAILQ_ENTRY(kept_report) entry;
     uint64_t ids[]; /* [K] */

@@ -369,11 +369,15 @@ struct ohem_report_options {
     enum ohem_select select;
     uint32_t count;
     double value;
+    uint64_t round; /* which round it is for (ohem_round()), or OHEM_ROUND_NEXT */
 };
+
+/* One more than the round of this client's report before; of its first report: 0. */
+#define OHEM_ROUND_NEXT UINT64_MAX
 
 #define OHEM_REPORT_OPTIONS_INIT \
     { \
-        .struct_bytes = sizeof(struct ohem_report_options) \
+        .struct_bytes = sizeof(struct ohem_report_options), .round = OHEM_ROUND_NEXT \
     }
 
 /**
@@ -448,6 +452,36 @@ struct ohem_items {
 OHEM_API int ohem_report_items(struct ohem_batch *batch, const struct ohem_items *items,
                                int timeout_ms, const struct ohem_selection **out_selection);
 OHEM_API int ohem_submit_items(struct ohem_batch *batch, const struct ohem_items *items);
+
+/**
+ * R: the trainers with the ranks 0..R-1 (ohem_options.rank) of this job are answered together, the
+ * hardest of all their batches are selected; 0: each by itself.
+ *
+ * Which of their batches belong together they say themselves, by the number of the round: that of
+ * the training step, the same in all ranks, rising with each report. Ranks that begin together may
+ * leave it to the library, which counts. A round is answered when all ranks have reported, or
+ * round_ms (of the job) after its first report; ranks that are missing then are not waited for
+ * until they are heard again.
+ *
+ * A rank may be selected nothing (ohem_selection_count() is 0): then it back-propagates 0 and takes
+ * part in the averaging all the same. So does one that came too late (ohem_selection_is_late(),
+ * and ohem_selection_round_present() is 0): its losses have reached the scores.
+ */
+OHEM_API uint32_t ohem_round(const struct ohem_client *client);
+
+/** M over all ranks of the round; without rounds, of this batch. */
+OHEM_API uint32_t ohem_selection_round_count(const struct ohem_selection *selection);
+
+/** How many ranks are in the round; 1 without rounds; 0: it was over when this rank reported. */
+OHEM_API uint32_t ohem_selection_round_present(const struct ohem_selection *selection);
+
+/**
+ * What this rank multiplies its loss L (see ohem_selection_weights()) by, so that the mean over all
+ * R ranks of scale_r L_r, as data-parallel trainers average gradients, is the mean over the M:
+ *   scale_r = R M_r / M,  (1/R) sum_r scale_r L_r = (1/M) sum over all M of w s loss.
+ * 0 when nothing of this rank was selected; 1 without rounds.
+ */
+OHEM_API float ohem_selection_scale(const struct ohem_selection *selection);
 
 /** float[K]: the loss of each instance that a ragged report came to, NaN where it has none; NULL:
  *  the report was not ragged. Lent until ohem_release(). */

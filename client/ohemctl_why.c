@@ -24,6 +24,8 @@ static const char *fate_of(const json_t *event)
 {
     bool late = json_is_true(json_object_get(event, "late"));
 
+    if (json_is_null(json_object_get(event, "selected"))) /* what its round selects was not known */
+        return late ? "late, in a round" : "in a round";
     if (json_is_true(json_object_get(event, "selected")))
         return late ? "late, selected" : "selected";
     return late ? "late, not selected" : "not selected";

@@ -9,10 +9,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define FAST_US                  200 /* between two submits: then a report may wait for the next */
-#define REPORT_OPTIONS_BYTES_MIN sizeof(struct ohem_report_options) /* of the first version */
-#define ITEMS_BYTES_MIN          sizeof(struct ohem_items)
-#define TOGETHER_MAX             4 /* reports that are sent together, and a quarter of the credit at most */
+#define FAST_US 200 /* between two submits: then a report may wait for the next */
+#define REPORT_OPTIONS_BYTES_MIN \
+    offsetof(struct ohem_report_options, round) /* of the first version */
+#define ITEMS_BYTES_MIN sizeof(struct ohem_items)
+#define TOGETHER_MAX    4 /* reports that are sent together, and a quarter of the credit at most */
 
 static int check_holder(struct ohem_batch *b)
 {
@@ -109,6 +110,7 @@ static struct kept_report *keep(struct ohem_batch *b, uint64_t seq,
     r->early = false;
     r->has_flags = !items_are_ragged(&report->items) && report->flags.count > 0;
     r->select = report->select;
+    r->round = b->round;
     memcpy(r->ids, b->ids, b->count * sizeof *b->ids);
     kept_drop_items(&c->kept, r);
     if (!items_are_ragged(&report->items)) {
@@ -136,19 +138,35 @@ static void remember(struct ohem_batch *b, const struct message_loss *r)
         memcpy(b->flags, r->flags.data, r->flags.count);
 }
 
+/* The round that a report is for, from what the trainer says of it. One that was refused is made
+ * again for the same. */
+static uint64_t round_of(const struct ohem_batch *b, uint64_t said)
+{
+    if (b->client->welcome.round == 0)
+        return 0;
+    if (said != OHEM_ROUND_NEXT)
+        return said;
+    return b->seq != 0 ? b->round : b->client->round_next;
+}
+
 static int take_report(struct ohem_batch *b, const struct message_loss *report,
                        struct kept_report **out)
 {
     struct ohem_client *c = b->client;
     bool anew = b->seq == 0 || b->refused != 0; /* durable_seq may be beyond one that was refused */
-    struct kept_report *r = keep(b, anew ? c->report_seq + 1 : b->seq, report);
+    struct kept_report *r;
 
+    if (anew)
+        b->round = round_of(b, report->round);
+    r = keep(b, anew ? c->report_seq + 1 : b->seq, report);
     if (r == NULL) {
         reason_set(&c->why, "no memory to keep a report of %zu losses", report->losses.count);
         return -OHEM_NOMEM;
     }
-    if (anew)
+    if (anew) {
         b->seq = ++c->report_seq;
+        c->round_next = b->round + 1;
+    }
     remember(b, report);
     b->selection.arrived = false;
     b->refused = 0;
@@ -251,6 +269,7 @@ static int read_options(struct ohem_batch *b, const struct ohem_report_options *
     struct ohem_report_options given = OHEM_REPORT_OPTIONS_INIT;
     int rc;
 
+    out->round = OHEM_ROUND_NEXT;
     if (options == NULL)
         return 0;
     rc = read_struct(b, &given, sizeof given, options, options->struct_bytes,
@@ -260,6 +279,7 @@ static int read_options(struct ohem_batch *b, const struct ohem_report_options *
     if (given.flags != NULL)
         out->flags = (struct vector){given.flags, out->losses.count};
     out->select = (struct message_select){(uint32_t)given.select, given.count, given.value};
+    out->round = given.round;
     return 0;
 }
 
@@ -335,13 +355,13 @@ static int submit(struct ohem_batch *b, const struct message_loss *report)
 static int report(struct ohem_batch *b, const struct message_loss *report, int64_t deadline,
                   const struct ohem_selection **out)
 {
-    bool has_come = b->selection.arrived && !b->selection.told; /* since a call gave up */
+    bool is_under_way = b->seq != 0 && b->refused == 0 && !b->selection.told; /* a call gave up */
     struct kept_report *r;
-    int rc = has_come ? check_report(b, report) : begin_report(b, report, deadline, &r);
+    int rc = is_under_way ? check_report(b, report) : begin_report(b, report, deadline, &r);
 
     if (rc != 0)
         return rc;
-    if (!has_come)
+    if (!is_under_way)
         client_send_loss(b->client, r);
     return tell_selection(b, deadline, out);
 }

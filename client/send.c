@@ -113,6 +113,7 @@ static void send_loss(struct ohem_client *c, struct kept_report *r)
         m.loss.items = r->items->items;
     }
     m.loss.select = r->select;
+    m.loss.round = r->round;
     if (r->boot != c->welcome.boot || r->session != c->welcome.session)
         m.loss.ids = (struct vector){r->ids, r->count};
     kept_put_off(&c->kept, r, false);

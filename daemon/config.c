@@ -453,6 +453,14 @@ static int check_order(struct config_job *job, struct reason *why)
             s->name);
         return -OHEM_CONFIG;
     }
+    if (s->round.ranks > 0) {
+        reason_set(why,
+                   "[job %s] round = %" PRIu32
+                   ": round_ms decides who is answered together, and a clock must not with order = "
+                   "strict",
+                   s->name, s->round.ranks);
+        return -OHEM_CONFIG;
+    }
     if (s->selection.rule == SELECTION_CDF) {
         reason_set(
             why,
@@ -469,6 +477,19 @@ static int check_order(struct config_job *job, struct reason *why)
         return -OHEM_CONFIG;
     }
     return 0;
+}
+
+static int check_round(const struct config_job *job, struct reason *why)
+{
+    const struct job_settings *s = &job->settings;
+
+    if ((uint64_t)s->round.ranks * s->batch_size <= MESSAGE_ITEMS_MAX)
+        return 0;
+    reason_set(why,
+               "[job %s] round * batch_size = %" PRIu64 ": must be at most %u instances "
+               "(MESSAGE_ITEMS_MAX), which are chosen from together",
+               s->name, (uint64_t)s->round.ranks * s->batch_size, MESSAGE_ITEMS_MAX);
+    return -OHEM_CONFIG;
 }
 
 /* Together they have to leave room in the state for what must not be lost: LMDB's pages may take
@@ -522,6 +543,8 @@ int config_check(struct config *c, struct reason *why)
             rc = check_keeping(&c->jobs[i].settings, why);
         if (rc == 0)
             rc = check_order(&c->jobs[i], why);
+        if (rc == 0)
+            rc = check_round(&c->jobs[i], why);
     }
     for (size_t i = 0; rc == 0 && i < c->job_count; i++)
         rc = check_warm_start(c, &c->jobs[i], why);

@@ -34,6 +34,7 @@ const struct config_job config_job_defaults = {
             .sampler = SAMPLER_POLICY_DEFAULT,
             .selection = SELECTION_POLICY_DEFAULT,
             .quarantine = QUARANTINE_POLICY_DEFAULT,
+            .round = ROUND_POLICY_DEFAULT,
             .batch_size = 256,
             .credit = 4,
             .lease_ms = 120000,
@@ -253,6 +254,13 @@ const struct config_setting config_settings[] = {
      .meaning = "with unique: tries before a hard slot falls to coverage"},
     {JOB("rho", settings.sampler.rho), SHARE, LIVE,
      .meaning = "share of coverage slots; the rest is drawn by hardness"},
+    {JOB("round", settings.round.ranks), WHOLE(U32, 0, MESSAGE_ROUND_RANKS_MAX), .unit = "ranks",
+     .meaning = "trainers with the ranks below it are answered together, with the hardest of all "
+                "their batches; 0: each by itself"},
+    {JOB("round_balanced", settings.round.balanced), .type = CONFIG_BOOL, LIVE,
+     .meaning = "of each rank's batch is selected what the rule says of it alone"},
+    {JOB("round_ms", settings.round.ms), WHOLE(U64, 1, DAY_MS), .unit = "ms", LIVE,
+     .meaning = "from the first report of a round until it is answered without those missing"},
     {JOB("sampling", settings.sampler.sampling), WORD(sampling_words), LIVE,
      .meaning = "mix: coverage and draws by hardness; infobatch: coverage that skips some of those "
                 "with a score below the mean"},

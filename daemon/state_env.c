@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FORMAT       3u
+#define FORMAT       4u
 #define MAGIC        "ohemd-st"
 #define FILE_MODE    0600
 #define OWNER_MASK   0077

@@ -192,18 +192,25 @@ static json_t *json_selection(const struct selection_policy *p)
                      count(p->min_keep));
 }
 
+static json_t *json_round(const struct round_policy *p)
+{
+    return json_pack("{s:o, s:o, s:b}", "ranks", count(p->ranks), "timeout_ms", count(p->ms),
+                     "balanced", (int)p->balanced);
+}
+
 static json_t *json_settings(const struct job_settings *s)
 {
     char seed[21];
 
     (void)snprintf(seed, sizeof seed, "%" PRIu64, s->seed);
-    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seed", seed,
-                     "irreducible_count", count(s->irreducible_count), "order",
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seed",
+                     seed, "irreducible_count", count(s->irreducible_count), "order",
                      s->staleness > 0 ? "strict" : "free", "staleness_batches", count(s->staleness),
                      "max_age", count(s->max_age), "lambda", real(s->lambda), "batch_size",
                      count(s->batch_size), "credit", count(s->credit), "lease_ms",
                      count(s->lease_ms), "late_ms", count(s->late_ms), "policy",
-                     json_policy(&s->sampler), "selection", json_selection(&s->selection));
+                     json_policy(&s->sampler), "selection", json_selection(&s->selection), "round",
+                     json_round(&s->round));
 }
 
 static json_t *json_job_counters(const struct metrics_job *m)
@@ -586,12 +593,13 @@ static json_t *json_draw(const struct audit_event *e)
 
 static json_t *json_report(const struct audit_event *e)
 {
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:b, s:o}", "event", "report",
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}", "event", "report",
                      "step", count(e->step), "session", count(e->session), "lsn", count(e->lsn),
                      "place", count(e->place), "count", count(e->count), "late", (int)e->late,
                      "loss", real((double)e->loss), "rank",
-                     e->rank > 0 ? count(e->rank) : json_null(), "selected", (int)e->selected,
-                     "selected_count", count(e->selected_count));
+                     e->rank > 0 ? count(e->rank) : json_null(), "selected",
+                     e->undecided ? json_null() : json_boolean(e->selected), "selected_count",
+                     count(e->selected_count));
 }
 
 json_t *status_json_event(const struct audit_event *e)

@@ -83,6 +83,7 @@ static const struct layout_field welcome_fields[] = {
     STRING(welcome, fields, MESSAGE_TEXT_BYTES_MAX),
     ANY_U64(welcome, memory),
     FIELD(U32, welcome, durable, 0, 1, NULL),
+    LIMITED(welcome, round, 0, MESSAGE_ROUND_RANKS_MAX),
 };
 
 static const struct layout_field credit_fields[] = {SESSION_KEY(credit), BATCH_TOKEN(credit)};
@@ -142,6 +143,7 @@ static const struct layout_field loss_fields[] = {
     DOUBLE(loss, items.iou),
     COUNT("boxes.count", loss, items.boxes, 0, MESSAGE_BOX_SIDES_MAX),
     COUNT("classes.count", loss, items.classes, 0, MESSAGE_BOXES_MAX),
+    ANY_U64(loss, round),
 };
 static const struct layout_column loss_columns[] = {
     COUNTED(loss, losses, float, LOSS_COUNT, 0),
@@ -170,6 +172,9 @@ static const struct layout_field selection_fields[] = {
     ANY_U64(selection, durable_seq),
     LIMITED(selection, ignored_count, 0, MESSAGE_ITEMS_MAX),
     COUNT("scores.count", selection, scores, 0, MESSAGE_BATCH_SIZE_MAX),
+    LIMITED(selection, share.count, 0, MESSAGE_ITEMS_MAX),
+    LIMITED(selection, share.present, 0, MESSAGE_ROUND_RANKS_MAX),
+    FLOAT(selection, share.scale),
 };
 static const struct layout_column selection_columns[] = {
     COUNTED(selection, indices, uint32_t, SELECTION_KEPT_COUNT, 0),
@@ -357,6 +362,13 @@ static int check_selection(const struct message *m, struct reason *why)
         reason_set(why,
                    "SELECTION: kept.count is %" PRIu32 "; at most all.count %" PRIu32 " is allowed",
                    s->kept.count, s->all.count);
+        return -OHEM_MALFORMED;
+    }
+    if (s->share.count < s->kept.count) {
+        reason_set(why,
+                   "SELECTION: share.count is %" PRIu32 "; at least kept.count %" PRIu32
+                   " is allowed",
+                   s->share.count, s->kept.count);
         return -OHEM_MALFORMED;
     }
     if (n > most) {

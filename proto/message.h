@@ -21,7 +21,7 @@
 #endif
 
 #define PROTO_MAJOR 0 /* another major is refused; 0 until the first release */
-#define PROTO_MINOR 5 /* a newer minor is accepted */
+#define PROTO_MINOR 6 /* a newer minor is accepted */
 
 /* Limits of the wire. Both sides refuse what is over them, by name. */
 #define MESSAGE_HEADER_BYTES_MAX    1024u
@@ -36,6 +36,7 @@
 #define MESSAGE_INSTANCE_BOXES_MAX  8192u       /* and of one instance */
 #define MESSAGE_CREDIT_MAX          64u         /* batches a session may hold */
 #define MESSAGE_RANK_MAX            65535u
+#define MESSAGE_ROUND_RANKS_MAX     64u /* in a job with rounds */
 #define MESSAGE_NAME_BYTES_MAX      64u /* a job's name */
 #define MESSAGE_AGENT_BYTES_MAX     64u /* the client's name for logs */
 #define MESSAGE_TEXT_BYTES_MAX      480u
@@ -182,6 +183,7 @@ struct message_welcome {
     char fields[MESSAGE_TEXT_BYTES_MAX + 1]; /* what a record consists of (fields.h), or "" */
     uint64_t memory; /* of which scores and tokens are part: another number, and all is forgotten */
     uint32_t durable; /* 1: the memory is written to disk; 0: it ends with the daemon */
+    uint32_t round;   /* R: so many ranks are answered together; 0: each by itself */
 };
 
 /* client -> daemon: the batch's slot is free again, fill it. Acknowledges the batch's SELECTION. */
@@ -235,9 +237,11 @@ struct message_loss {
     struct vector flags;  /* u8[n] LOSS_FLAG_*; empty: all 0 */
     struct message_select select;
     struct message_items items;
+    uint64_t round; /* that it is for, in a job with rounds: rises with each report */
 };
 
-#define SELECTION_FLAG_LATE     1u /* the lease had ended; the scores took the losses all the same */
+/* the lease had ended, or the round was over: the scores took the losses all the same */
+#define SELECTION_FLAG_LATE     1u
 #define SELECTION_FLAG_REPEATED 2u /* the report had been applied before; nothing changed now */
 /* the batch was released before, so its answer was not kept: with REPEATED, and nothing selected */
 #define SELECTION_FLAG_FORGOTTEN 4u
@@ -253,6 +257,14 @@ struct loss_stats {
     float mean, min, max;
 };
 
+/* Of a round (a job whose trainers hold the shards of one batch): what a rank has of it. Without
+ * rounds each batch is one. */
+struct message_share {
+    uint32_t count;   /* M: the selected of all ranks */
+    uint32_t present; /* ranks that are in it; 0: this one came too late */
+    float scale;      /* of the rank's loss, so that the mean over all ranks is that over the M */
+};
+
 /* daemon -> client: the answer to LOSS. */
 struct message_selection {
     struct token token;
@@ -263,9 +275,10 @@ struct message_selection {
     struct loss_stats all, kept; /* over those of the n that could be selected; over the M */
     uint64_t durable_seq;        /* all of the session's reports up to this one survive a restart */
     uint32_t ignored_count;      /* finite losses that could not be selected; not among `all` */
-    struct vector indices;       /* u32[M], ascending */
-    struct vector weights;       /* f32[M] */
-    struct vector scores; /* f32[K] of a ragged report: the loss of each instance; else empty */
+    struct message_share share;
+    struct vector indices; /* u32[M], ascending */
+    struct vector weights; /* f32[M] */
+    struct vector scores;  /* f32[K] of a ragged report: the loss of each instance; else empty */
 };
 
 /* client -> daemon: I live; keep my leases. */

@@ -30,9 +30,11 @@ struct draw {
 
 struct report {
     struct entry entry;
-    uint32_t late, selected_count;
+    uint32_t flags, selected_count;
     /* then u32 ids[count], f32 losses[count], u32 selected[words_for(count)]: bits */
 };
+
+enum { LATE = 1, UNDECIDED = 2 }; /* flags of a report */
 
 static size_t words_for(uint32_t count)
 {
@@ -141,7 +143,7 @@ void audit_report(struct audit *a, const struct audit_report *report)
                                    .step = report->step,
                                    .session = report->session,
                                    .lsn = report->lsn},
-                         .late = report->late,
+                         .flags = (report->late ? LATE : 0u) | (report->undecided ? UNDECIDED : 0u),
                          .selected_count = report->selected_count};
     at = (uint32_t *)(r + 1);
     memcpy(at, report->ids, report->count * 4);
@@ -257,7 +259,8 @@ static void fill_report(const struct report *r, uint32_t place, struct audit_eve
     const void *behind = ids + r->entry.count;
     const float *losses = behind;
 
-    out->late = r->late != 0;
+    out->late = (r->flags & LATE) != 0;
+    out->undecided = (r->flags & UNDECIDED) != 0;
     out->selected = (selected[place / 32] >> place % 32 & 1) != 0;
     out->selected_count = r->selected_count;
     out->loss = losses[place];

@@ -46,6 +46,7 @@ struct audit_draw {
 struct audit_report {
     uint64_t step, session, lsn;
     bool late;
+    bool undecided; /* it is in a round, which is open: nothing is selected yet */
     uint32_t count;
     const uint32_t *ids;
     const float *losses;
@@ -81,7 +82,7 @@ struct audit_event {
     double alpha, bias_share;
     float p, w;
     /* of a report */
-    bool late, selected;
+    bool late, undecided, selected;
     uint32_t selected_count;
     float loss;
     uint32_t rank; /* of the loss in the batch, 1 the largest; 0: it is not finite */

@@ -100,31 +100,66 @@ void engine_tell(struct engine *e, const struct session *s, const char *what, co
         e->out.event(e->out.ctx, s, what, detail);
 }
 
-/* @param r  the report was ragged: its items are answered; or NULL */
-static void answer_selection(struct engine *e, const struct session *s,
-                             const struct job_outcome *outcome, const struct ragged *r)
+/* Without rounds each batch is one. */
+static struct message_share share_of(const struct session *s, const struct lease_answer *a,
+                                     const struct selection *chosen)
 {
-    const struct lease *l = outcome->lease;
-    const struct lease_answer *a = &l->answer;
+    if (rounds_are_on(&s->job->rounds))
+        return a->share;
+    return (struct message_share){.count = chosen->count, .present = 1, .scale = 1};
+}
+
+/* @param r  the report was ragged: its items are answered; or NULL */
+static void answer_selection(struct engine *e, const struct session *s, struct token token,
+                             const struct lease_answer *a, uint32_t flags, const struct ragged *r)
+{
     const struct selection *chosen = r != NULL ? &r->selection : &a->selection;
     struct message m = {.type = MESSAGE_SELECTION};
 
     m.selection = (struct message_selection){
-        .token = l->token,
+        .token = token,
         .seq = a->seq,
         .lsn = a->lsn,
-        .flags = outcome->flags,
+        .flags = flags,
         .durable_seq = s->durable_seq,
         .nonfinite_count = chosen->nonfinite_count,
         .ignored_count = chosen->ignored_count,
         .all = chosen->all,
         .kept = chosen->kept,
+        .share = share_of(s, a, chosen),
         .indices = {.data = chosen->indices, .count = chosen->count},
         .weights = {.data = chosen->weights, .count = chosen->count},
     };
     if (r != NULL)
         m.selection.scores = (struct vector){r->scores, r->k};
     (void)engine_send(e, s->peer, &m);
+}
+
+static void answer_rounds(struct engine *e, struct job *j, uint64_t now_ms)
+{
+    struct round *r;
+
+    while ((r = job_next_round(j, now_ms)) != NULL) {
+        for (uint32_t rank = 0; rank < j->rounds.policy.ranks; rank++) {
+            const struct round_shard *shard = r->shards[rank];
+
+            if (shard != NULL)
+                answer_selection(e, shard->session, shard->token, &shard->answer,
+                                 shard->answer.flags, NULL);
+        }
+        rounds_done(&j->rounds, r);
+    }
+}
+
+/* What became of a report: who waits for a round is answered with it. */
+static void answer_report(struct engine *e, const struct session *s,
+                          const struct job_outcome *outcome, const struct ragged *r)
+{
+    const struct lease *l = outcome->lease;
+
+    if (l != NULL)
+        answer_selection(e, s, l->token, &l->answer, outcome->flags, r);
+    answer_rounds(e, s->job, s->heard_ms);
 }
 
 static void answer_pong(struct engine *e, const struct session *s, uint64_t nonce)
@@ -177,6 +212,8 @@ void engine_feed(struct engine *e, struct session *s)
 
 void engine_end_session(struct engine *e, struct session *s, const char *what)
 {
+    struct job *j = s->job;
+
     engine_tell(e, s, what, "");
     if (e->out.ended != NULL)
         e->out.ended(e->out.ctx, s);
@@ -184,7 +221,8 @@ void engine_end_session(struct engine *e, struct session *s, const char *what)
         TAILQ_REMOVE(&e->hungry, s, hungry_queue);
     map_remove(&e->by_key, session_key_hash(&s->key));
     e->session_count--;
-    job_leave(s->job, s);
+    job_leave(j, s);
+    answer_rounds(e, j, 0);
 }
 
 /* Do something for each session; it may end the session. */
@@ -221,7 +259,7 @@ static void handle_loss(struct engine *e, struct session *s, const struct messag
     int rc = job_report(s->job, s, loss, &outcome, &why);
 
     if (rc == 0)
-        answer_selection(e, s, &outcome, NULL);
+        answer_report(e, s, &outcome, NULL);
     else
         engine_refuse(e, s->peer, MESSAGE_LOSS, loss->token, rc, why.text);
 }
@@ -245,7 +283,7 @@ static void end_ragged(struct engine *e, struct session *s, const struct message
     int rc = job_report_ragged(s->job, s, loss, r, &outcome, &why);
 
     if (rc == 0)
-        answer_selection(e, s, &outcome, r);
+        answer_report(e, s, &outcome, r);
     else
         engine_refuse(e, s->peer, MESSAGE_LOSS, loss->token, rc, why.text);
 }
@@ -536,6 +574,7 @@ void engine_tick(struct engine *e, uint64_t now_ms)
 
     TAILQ_FOREACH (j, &e->jobs, of_engine) {
         job_expire(j, now_ms);
+        answer_rounds(e, j, now_ms);
         while ((s = job_forgotten(j, now_ms)) != NULL)
             engine_end_session(e, s, "forgotten");
     }

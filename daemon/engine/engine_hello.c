@@ -38,6 +38,7 @@ static void answer_welcome(struct engine *e, struct session *s)
         .layout = s->layout,
         .memory = job_memory(j, e->settings.memory),
         .durable = e->settings.durable,
+        .round = j->settings.round.ranks,
     };
     memcpy(m.welcome.job, j->settings.name, sizeof m.welcome.job);
     if (j->settings.dataset.fields != NULL)

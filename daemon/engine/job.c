@@ -46,6 +46,8 @@ static int init_parts(struct job *j)
         rc = journal_init(&j->journal, n);
     if (rc == 0)
         rc = strict_init(&j->strict, s->staleness, job_batch_size(j, 0));
+    if (rc == 0)
+        rc = rounds_init(&j->rounds, &s->round);
     audit_init(&j->audit, s->durable && s->audit ? s->audit_bytes_max : 0);
     j->select_rng = rng_make(s->seed, s->name, RNG_SELECT);
     if (rc == 0)
@@ -92,6 +94,7 @@ void job_free(struct job *j)
     rows_gone_deinit(&j->saved.sessions);
     free(j->saved.text_before);
     lease_deinit(&j->forgotten);
+    rounds_deinit(&j->rounds);
     strict_deinit(&j->strict);
     audit_deinit(&j->audit);
     journal_deinit(&j->journal);
@@ -191,6 +194,7 @@ static void keep_report(struct job *j, const struct job_batch *b, const float *l
                                   .session = b->session,
                                   .lsn = j->lsn,
                                   .late = b->late,
+                                  .undecided = b->undecided,
                                   .count = b->count,
                                   .ids = b->ids,
                                   .losses = losses,
@@ -233,7 +237,9 @@ uint64_t job_next_due(const struct job *j)
     uint64_t due = lease_next_due(&j->leases);
     uint64_t forgotten = s != NULL ? s->active_ms + job_forgotten_after_ms(j) : UINT64_MAX;
     uint64_t over = steps_next_due(&j->steps, job_forgotten_after_ms(j));
+    uint64_t answered = rounds_next_due(&j->rounds);
 
     due = over < due ? over : due;
+    due = answered < due ? answered : due;
     return forgotten < due ? forgotten : due;
 }

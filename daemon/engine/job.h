@@ -14,6 +14,7 @@
 #include "metrics.h"
 #include "quarantine.h"
 #include "ragged.h"
+#include "round.h"
 #include "sampler.h"
 #include "selection.h"
 #include "session.h"
@@ -48,6 +49,7 @@ struct job_settings {
     struct sampler_policy sampler;
     struct selection_policy selection;
     struct quarantine_policy quarantine;
+    struct round_policy round;
     uint32_t batch_size; /* for sessions that ask for none */
     uint32_t credit;     /* likewise */
     uint64_t lease_ms, late_ms;
@@ -123,6 +125,7 @@ struct job {
     uint64_t generations[JOB_GENERATIONS_MAX]; /* earlier ones of the data set, the latest first */
     struct job_growth growth;
     struct strict strict;
+    struct rounds rounds;
     struct metrics_job metrics;
     struct session_list sessions; /* in the order of active_ms */
     size_t session_count;
@@ -185,7 +188,8 @@ struct lease *job_draw(struct job *j, struct session *s, uint64_t now_ms);
 
 /* What became of a report. */
 struct job_outcome {
-    const struct lease *lease; /* settled, with the answer; lent until the next call */
+    const struct lease *lease; /* settled, with the answer; lent until the next call. NULL: it is
+                                  answered with its round, by job_next_round() */
     uint32_t flags;            /* SELECTION_FLAG_* */
 };
 
@@ -212,6 +216,12 @@ int job_begin_ragged(struct job *j, struct session *s, const struct message_loss
  */
 int job_report_ragged(struct job *j, struct session *s, const struct message_loss *loss,
                       const struct ragged *r, struct job_outcome *out, struct reason *why);
+
+/**
+ * The next round that is to be answered: its shards' answers are filled, and each lease's that is
+ * still held. @return NULL: none; else rounds_done() is to follow
+ */
+struct round *job_next_round(struct job *j, uint64_t now_ms);
 
 /**
  * A batch is about to be sent: is it as fresh as max_age wants it? If not it is undone: its
@@ -286,7 +296,7 @@ int job_restore_end(struct job *j, uint64_t now_ms, struct reason *why);
 /** The name in a row of ROWS_JOB, or NULL when it cannot be read. */
 const char *job_row_name(const void *value, size_t size);
 
-/** When job_expire() or job_forgotten() has work next; UINT64_MAX: never. */
+/** When job_expire(), job_forgotten() or job_next_round() has work next; UINT64_MAX: never. */
 uint64_t job_next_due(const struct job *j);
 
 #endif

@@ -207,6 +207,8 @@ void job_set_policies(struct job *j, const struct job_settings *s)
     j->settings.batch_size = s->batch_size;
     j->settings.credit = s->credit;
     j->settings.max_age = s->max_age;
+    j->settings.round.ms = j->rounds.policy.ms = s->round.ms;
+    j->settings.round.balanced = j->rounds.policy.balanced = s->round.balanced;
     j->settings.text = s->text;
     j->saved.dirty = j->saved.text_dirty = true;
     sampler_set_policy(&j->sampler, &s->sampler);

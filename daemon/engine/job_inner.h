@@ -15,6 +15,7 @@ struct job_batch {
     bool late;
     const uint32_t *selected; /* of a report, ascending, for the audit */
     uint32_t selected_count;
+    bool undecided; /* they are not known yet: the round is open */
 };
 
 /** Room for what is kept of a report. @return 0 or -OHEM_NOMEM: it must not be applied */
@@ -104,12 +105,40 @@ int job_check_select(struct job *j, const struct message_select *select, struct 
 void job_choose(struct job *j, const struct message_loss *loss, const uint32_t *ids,
                 struct selection *out);
 
+/** What is said of the losses: suspects are not selected, as if the trainer had flagged them as
+ *  ignored. NULL: nothing. Lent until the next call */
+const uint8_t *job_flags_of(struct job *j, const struct message_loss *loss, const uint32_t *ids);
+
+/** Nothing is selected; the losses are described all the same. */
+void job_choose_none(struct job *j, const struct message_loss *loss, const uint32_t *ids,
+                     struct selection *out);
+
+/** What a selection would have kept. */
+struct job_shadow job_shadow_of(const struct selection *s);
+
 /** What the policy would have kept, if it only looks on; else zeros. */
 struct job_shadow job_look_on(struct job *j, const struct message_loss *loss, const uint32_t *ids,
                               struct selection *scratch);
 
 /** The report counts: so does what was seen of it, and what was selected. */
 void job_note_selected(struct job *j, const struct job_shadow *seen, const struct selection *s);
+
+/* ---- job_round.c ---- */
+
+/* A report on its way into its round. */
+struct job_entry {
+    bool waits; /* the round answers it; else it came too late */
+    const uint8_t *flags;
+};
+
+/** Room in its round for a report whose losses are in j->losses, or it came too late: the lease's
+ *  answer is that of one that did. @return 0 or -OHEM_NOMEM: it must not be applied */
+int job_begin_round(struct job *j, struct session *s, struct lease *l,
+                    const struct message_loss *loss, struct job_entry *out);
+
+/** It is applied: into the round, or it is late. */
+void job_end_round(struct job *j, struct session *s, struct lease *l,
+                   const struct message_loss *loss, const struct job_entry *entry);
 
 /* ---- job_order.c: strict order ---- */
 

@@ -6,32 +6,18 @@
 #include "../../proto/error.h"
 #include "job_inner.h"
 
-#include <math.h>
-
 void job_choose_ragged(const struct ragged *r, struct selection *out)
 {
     static const struct selection_policy everything = {.rule = SELECTION_ALL};
     struct selection_input in = {.losses = r->scores, .count = r->k};
-    double sum = 0;
     uint32_t count = 0;
 
     selection_choose(&everything, &in, out);
-    out->kept = (struct loss_stats){.min = INFINITY, .max = -INFINITY};
-    for (uint32_t i = 0; i < out->count; i++) {
-        float score = r->scores[out->indices[i]];
-
-        if (r->kept[out->indices[i]] == 0)
-            continue;
-        out->indices[count++] = out->indices[i];
-        out->kept.min = fminf(out->kept.min, score);
-        out->kept.max = fmaxf(out->kept.max, score);
-        sum += (double)score;
-    }
+    for (uint32_t i = 0; i < out->count; i++)
+        if (r->kept[out->indices[i]] > 0)
+            out->indices[count++] = out->indices[i];
     out->count = count;
-    out->kept.count = count;
-    out->kept.mean = count > 0 ? (float)(sum / count) : 0;
-    if (count == 0)
-        out->kept = (struct loss_stats){0};
+    selection_describe(r->scores, out);
 }
 
 /* The instances whose items are not selected, when the batch is known. */
@@ -52,6 +38,15 @@ int job_begin_ragged(struct job *j, struct session *s, const struct message_loss
 
     if (rc != 0)
         return rc;
+    if (rounds_are_on(&j->rounds)) {
+        j->metrics.reports_refused_select++;
+        reason_set(
+            why,
+            "a ragged report cannot be answered in a round: report a loss for each instance, "
+            "or set round = 0 for job '%s'",
+            j->settings.name);
+        return -OHEM_INVALID;
+    }
     r->policy = selection_chosen(&j->settings.selection, &loss->select);
     r->step = loss->token.step;
     if (r->policy.rule == SELECTION_CDF) {

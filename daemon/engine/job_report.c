@@ -115,7 +115,7 @@ static void note_age(struct job *j, const struct lease *l)
 
 /* Free order: it is applied now. */
 static int take_free(struct job *j, const struct session *s, struct lease *l, uint64_t digest,
-                     struct reason *why)
+                     bool undecided, struct reason *why)
 {
     bool late = l->state != LEASE_OPEN;
     struct job_batch batch = {.step = l->token.step,
@@ -126,7 +126,8 @@ static int take_free(struct job *j, const struct session *s, struct lease *l, ui
                               .session = s->number,
                               .late = late,
                               .selected = l->answer.selection.indices,
-                              .selected_count = l->answer.selection.count};
+                              .selected_count = l->answer.selection.count,
+                              .undecided = undecided};
 
     if (job_reserve_report(j, l->count) != 0) {
         reason_set(why, "no memory for the report of step %" PRIu64, l->token.step);
@@ -165,25 +166,59 @@ static int take_strict(struct job *j, struct session *s, struct lease *l, uint64
     return 0;
 }
 
-static int take(struct job *j, struct session *s, struct lease *l, const struct message_loss *loss,
-                uint64_t digest, struct reason *why)
+/* Free order, and the ranks are answered together: the scores take it now. */
+static int take_in_round(struct job *j, struct session *s, struct lease *l,
+                         const struct message_loss *loss, uint64_t digest, struct job_outcome *out,
+                         struct reason *why)
+{
+    struct job_entry entry;
+    int rc = job_begin_round(j, s, l, loss, &entry);
+
+    if (rc != 0) {
+        reason_set(why, "no memory for the report of step %" PRIu64 " in its round", l->token.step);
+        return rc;
+    }
+    rc = take_free(j, s, l, digest, entry.waits, why);
+    if (rc != 0)
+        return rc;
+    l->answer.digest = digest;
+    l->answer.seq = loss->seq;
+    job_end_round(j, s, l, loss, &entry);
+    out->lease = entry.waits ? NULL : l;
+    return 0;
+}
+
+static int take_alone(struct job *j, struct session *s, struct lease *l,
+                      const struct message_loss *loss, uint64_t digest, struct reason *why)
 {
     struct lease_answer *a = &l->answer;
-    struct job_shadow seen;
+    struct job_shadow seen = job_look_on(j, loss, l->ids, &a->selection);
     int rc;
 
-    subtract_irreducible(j, l->ids, l->count);
-    seen = job_look_on(j, loss, l->ids, &a->selection);
     job_choose(j, loss, l->ids, &a->selection);
     rc = strict_is_on(&j->strict) ? take_strict(j, s, l, loss->seq, digest, why)
-                                  : take_free(j, s, l, digest, why);
+                                  : take_free(j, s, l, digest, false, why);
     if (rc != 0)
         return rc;
     a->digest = digest;
     a->seq = loss->seq;
-    s->reports++;
     job_note_selected(j, &seen, &a->selection);
     return 0;
+}
+
+/* @param out  its lease is set */
+static int take(struct job *j, struct session *s, struct lease *l, const struct message_loss *loss,
+                uint64_t digest, struct job_outcome *out, struct reason *why)
+{
+    int rc;
+
+    subtract_irreducible(j, l->ids, l->count);
+    out->lease = l;
+    rc = rounds_are_on(&j->rounds) ? take_in_round(j, s, l, loss, digest, out, why)
+                                   : take_alone(j, s, l, loss, digest, why);
+    s->reports += rc == 0;
+    out->flags = l->answer.flags;
+    return rc;
 }
 
 /* ---- a batch that is known ---------------------------------------------------------------------
@@ -206,6 +241,10 @@ static int report_known(struct job *j, struct session *s, struct lease *l,
     if (l->state == LEASE_SETTLED && digest != l->answer.digest)
         return refuse_conflict(j, l->token.step, why);
     *out = (struct job_outcome){.lease = l};
+    if (l->state == LEASE_SETTLED && rounds_hold(&j->rounds, s, l->token)) {
+        out->lease = NULL;
+        return 0;
+    }
     if (l->state == LEASE_SETTLED) {
         j->metrics.reports_repeated++;
         l->answer.seq = loss->seq; /* a step that was handed out again may have the same token */
@@ -214,12 +253,11 @@ static int report_known(struct job *j, struct session *s, struct lease *l,
     }
     rc = job_check_select(j, &loss->select, why);
     if (rc == 0)
-        rc = take(j, s, l, loss, digest, why);
+        rc = take(j, s, l, loss, digest, out, why);
     if (rc != 0)
         return rc;
     job_no_longer_unsent(l);
     lease_settle(&j->leases, l);
-    out->flags = l->answer.flags;
     return 0;
 }
 
@@ -238,7 +276,11 @@ static int repeat(struct job *j, struct session *s, const struct message_loss *l
 
     a->seq = loss->seq;
     a->lsn = claim != NULL ? claim->lsn : 0;
-    if (claim != NULL) {
+    a->share = (struct message_share){0};
+    if (claim != NULL && rounds_are_on(&j->rounds)) {
+        job_choose_none(j, loss, loss->ids.count > 0 ? l->ids : NULL, &a->selection);
+        flags |= SELECTION_FLAG_LATE;
+    } else if (claim != NULL) {
         if (loss->ids.count > 0)
             subtract_irreducible(j, l->ids, l->count);
         job_choose(j, loss, loss->ids.count > 0 ? l->ids : NULL, &a->selection);
@@ -318,6 +360,10 @@ static int report_forgotten(struct job *j, struct session *s, const struct messa
     if (rc != 0)
         return rc;
     l->token = loss->token;
+    if (rounds_hold(&j->rounds, s, loss->token)) {
+        *out = (struct job_outcome){0};
+        return 0;
+    }
     if (was_taken(j, s, loss, digest))
         return repeat(j, s, loss, out);
     if (loss->ids.count == 0)
@@ -328,7 +374,7 @@ static int report_forgotten(struct job *j, struct session *s, const struct messa
     claim = job_find_claim(s, loss->token);
     rc = check_fate(j, claim, loss, why);
     if (rc == 0)
-        rc = take(j, s, l, loss, digest, why);
+        rc = take(j, s, l, loss, digest, out, why);
     if (rc != 0)
         return rc;
     if (claim != NULL) {
@@ -336,7 +382,6 @@ static int report_forgotten(struct job *j, struct session *s, const struct messa
         claim->flags = l->answer.flags;
     }
     j->metrics.reports_recovered++;
-    *out = (struct job_outcome){l, l->answer.flags};
     return 0;
 }
 

@@ -11,7 +11,7 @@
 
 #define POOL_BLOCK 1024 /* slots in one row of ROWS_POOL */
 
-#define JOB_VERSION  3
+#define JOB_VERSION  4
 #define POOL_VERSION 2
 
 struct job_row {

@@ -14,6 +14,14 @@ int job_check_select(struct job *j, const struct message_select *select, struct 
                    select->rule, j->settings.name);
         return -OHEM_INVALID;
     }
+    if (rounds_are_on(&j->rounds)) {
+        j->metrics.reports_refused_select++;
+        reason_set(why,
+                   "select.rule is %u; 0 is allowed: the ranks of job '%s' are answered together, "
+                   "by one rule (round = %u)",
+                   select->rule, j->settings.name, j->settings.round.ranks);
+        return -OHEM_INVALID;
+    }
     if (select->rule == RULE_CDF && strict_is_on(&j->strict)) {
         j->metrics.reports_refused_select++;
         reason_set(why,
@@ -25,8 +33,7 @@ int job_check_select(struct job *j, const struct message_select *select, struct 
     return 0;
 }
 
-/* Suspects are not selected: ignored, as if the trainer had said so. */
-static const uint8_t *flags_of(struct job *j, const struct message_loss *loss, const uint32_t *ids)
+const uint8_t *job_flags_of(struct job *j, const struct message_loss *loss, const uint32_t *ids)
 {
     const uint8_t *said = loss->flags.count > 0 ? loss->flags.data : NULL;
 
@@ -43,7 +50,7 @@ static struct selection_input input_of(struct job *j, const struct message_loss 
                                        const uint32_t *ids)
 {
     return (struct selection_input){.losses = j->losses,
-                                    .flags = flags_of(j, loss, ids),
+                                    .flags = job_flags_of(j, loss, ids),
                                     .count = (uint32_t)loss->losses.count,
                                     .step = loss->token.step,
                                     .recent = &j->recent,
@@ -66,6 +73,26 @@ void job_choose(struct job *j, const struct message_loss *loss, const uint32_t *
     selection_choose(selection_answered(&policy), &in, out);
 }
 
+struct job_shadow job_shadow_of(const struct selection *s)
+{
+    return (struct job_shadow){.reports = 1,
+                               .instances = s->all.count,
+                               .selected = s->count,
+                               .loss = (double)s->all.mean * s->all.count,
+                               .selected_loss = (double)s->kept.mean * s->count};
+}
+
+void job_choose_none(struct job *j, const struct message_loss *loss, const uint32_t *ids,
+                     struct selection *out)
+{
+    static const struct selection_policy everything = {.rule = SELECTION_ALL};
+    struct selection_input in = input_of(j, loss, ids);
+
+    selection_choose(&everything, &in, out);
+    out->count = 0;
+    selection_describe(in.losses, out);
+}
+
 struct job_shadow job_look_on(struct job *j, const struct message_loss *loss, const uint32_t *ids,
                               struct selection *scratch)
 {
@@ -77,11 +104,7 @@ struct job_shadow job_look_on(struct job *j, const struct message_loss *loss, co
     if (policy.rule == SELECTION_CDF)
         recent_sort(&j->recent);
     selection_choose(&policy, &in, scratch);
-    return (struct job_shadow){.reports = 1,
-                               .instances = scratch->all.count,
-                               .selected = scratch->count,
-                               .loss = (double)scratch->all.mean * scratch->all.count,
-                               .selected_loss = (double)scratch->kept.mean * scratch->count};
+    return job_shadow_of(scratch);
 }
 
 void job_note_selected(struct job *j, const struct job_shadow *seen, const struct selection *s)

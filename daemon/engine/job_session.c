@@ -27,6 +27,26 @@ static int check_order(const struct job *j, const struct message_hello *hello, s
     return 0;
 }
 
+/* All shards of a round are chosen from together. */
+static int check_round(const struct job *j, const struct message_hello *hello, struct reason *why)
+{
+    uint32_t ranks = j->settings.round.ranks;
+
+    if (hello->rank >= ranks) {
+        reason_set(why, "rank %u: job '%s' has rounds of %u ranks, 0..%u (round)", hello->rank,
+                   j->settings.name, ranks, ranks - 1);
+        return -OHEM_INVALID;
+    }
+    if ((uint64_t)ranks * hello->batch_size > MESSAGE_ITEMS_MAX) {
+        reason_set(why,
+                   "batch size %u: job '%s' has rounds of %u ranks, and a round at most %u "
+                   "instances (MESSAGE_ITEMS_MAX)",
+                   hello->batch_size, j->settings.name, ranks, MESSAGE_ITEMS_MAX);
+        return -OHEM_TOO_LARGE;
+    }
+    return 0;
+}
+
 static int check_wishes(const struct job *j, const struct message_hello *hello, struct reason *why)
 {
     uint64_t n = j->settings.dataset.instance_count;
@@ -54,7 +74,7 @@ static int check_wishes(const struct job *j, const struct message_hello *hello, 
                    j->settings.name, JOB_INSTANCES_OUT_MAX, j->instances_out_max, out);
         return -OHEM_LIMIT;
     }
-    return check_order(j, hello, why);
+    return rounds_are_on(&j->rounds) ? check_round(j, hello, why) : check_order(j, hello, why);
 }
 
 /* Each session that leaves has rows to be removed. */
@@ -95,6 +115,7 @@ int job_join(struct job *j, const struct message_hello *hello, uint64_t peer, ui
         j->saved.session_last = number;
     j->metrics.sessions_opened++;
     TAILQ_INSERT_TAIL(&j->sessions, s, of_job);
+    rounds_join(&j->rounds, s, s->rank);
     *out = s;
     return 0;
 }
@@ -113,6 +134,7 @@ void job_leave(struct job *j, struct session *s)
             lease_saved(&j->leases, l); /* its row goes with the session's */
     }
     strict_forget_session(&j->strict, s);
+    rounds_leave(&j->rounds, s, s->rank);
     if (s->saved)
         rows_gone_add(&j->saved.sessions, s->number);
     j->saved.dirty = true;

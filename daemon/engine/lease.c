@@ -179,6 +179,14 @@ void lease_settle(struct lease_table *t, struct lease *l)
     enter_state(t, l, LEASE_SETTLED);
 }
 
+void lease_answered(struct lease_table *t, struct lease *l)
+{
+    assert(l->state == LEASE_SETTLED);
+    if (!l->dirty)
+        TAILQ_INSERT_TAIL(&t->unsaved, l, unsaved);
+    l->dirty = true;
+}
+
 void lease_extend(struct lease_table *t, struct lease *l, uint64_t now_ms)
 {
     assert(l->state == LEASE_OPEN);

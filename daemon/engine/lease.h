@@ -34,6 +34,7 @@ struct lease_answer {
     uint64_t seq, lsn;
     uint32_t flags;             /* SELECTION_FLAG_LATE, SELECTION_FLAG_SUPERSEDED */
     struct selection selection; /* its arrays are the slot's */
+    struct message_share share; /* of a round; while that is open, as if it came too late */
 };
 
 struct lease {
@@ -89,6 +90,9 @@ struct lease *lease_find(const struct lease_table *t, uint64_t step);
 
 /** OPEN or RETURNED -> SETTLED; l->answer has been filled by the caller. */
 void lease_settle(struct lease_table *t, struct lease *l);
+
+/** What a SETTLED one was answered has changed: it is to be saved again. */
+void lease_answered(struct lease_table *t, struct lease *l);
 
 /** OPEN -> OPEN with a full lease from now. */
 void lease_extend(struct lease_table *t, struct lease *l, uint64_t now_ms);

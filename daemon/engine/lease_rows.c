@@ -14,7 +14,7 @@
 #define SLOT_BITS 8 /* of a lease's number in its table; MESSAGE_CREDIT_MAX fits */
 
 /* On disk, both. To change one: raise its version, read both, write the new one. */
-#define LEASE_VERSION   1
+#define LEASE_VERSION   2
 #define SESSION_VERSION 1
 
 struct lease_row {
@@ -25,6 +25,8 @@ struct lease_row {
     uint64_t digest, seq, answer_lsn; /* the answer, of a settled one */
     uint32_t flags, selected, nonfinite_count, ignored_count;
     struct loss_stats all, kept;
+    struct message_share share;
+    uint32_t reserved;
     /* then u32 ids[count], u32 epochs[coverage_count], f32 probabilities[count], f32
      * weights[count], u32 indices[selected], f32 selection weights[selected] */
 };
@@ -109,6 +111,7 @@ static void write_lease(struct lease_row *row, const struct lease *l)
     row->ignored_count = s->ignored_count;
     row->all = s->all;
     row->kept = s->kept;
+    row->share = a->share;
     at = copy_to(at, s->indices, selected);
     (void)copy_to(at, s->weights, selected);
 }
@@ -151,6 +154,7 @@ static void read_answer(struct lease_answer *a, const struct lease_row *row,
     a->selection.ignored_count = row->ignored_count;
     a->selection.all = row->all;
     a->selection.kept = row->kept;
+    a->share = row->share;
     at = copy_from(a->selection.indices, at, row->selected);
     (void)copy_from(a->selection.weights, at, row->selected);
 }
@@ -160,7 +164,9 @@ static bool adds_up(const struct lease_row *row)
 {
     uint64_t all = (uint64_t)row->all.count + row->nonfinite_count + row->ignored_count;
 
-    return all == row->count && row->kept.count == row->selected && row->selected <= row->all.count;
+    return all == row->count && row->kept.count == row->selected &&
+           row->selected <= row->all.count && row->share.present <= MESSAGE_ROUND_RANKS_MAX &&
+           (row->share.present == 0 || row->share.count >= row->selected);
 }
 
 /* Is it as long as it says? Only a settled one has an answer. */

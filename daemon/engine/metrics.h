@@ -35,6 +35,9 @@
     X(losses_applied, "losses that reached a score") \
     X(losses_nonfinite, "losses that were NaN or infinite, never applied") \
     X(losses_negative, "losses below zero, counted as 0 for the draw") \
+    X(rounds_answered, "rounds whose ranks were answered together") \
+    X(rounds_incomplete, "of those, with a rank awaited until the time was over") \
+    X(rounds_missed, "reports that came when their round was over") \
     X(reports_ragged, "reports with any number of losses for an instance") \
     X(items_reported, "losses in them") \
     X(items_selected, "of these, chosen to be back-propagated") \

@@ -178,10 +178,11 @@ static void choose_hardest(const struct selection_policy *policy, const struct s
 /* ---- positives and negatives, and by chance ----------------------------------------------------
  */
 
-static void describe_kept(const float *losses, struct selection *out)
+void selection_describe(const float *losses, struct selection *out)
 {
     struct loss_stats *s = &out->kept;
 
+    *s = (struct loss_stats){0};
     if (out->count == 0)
         return;
     *s = (struct loss_stats){
@@ -236,7 +237,7 @@ static void choose_negpos(const struct selection_policy *policy, const struct se
     if (positives > 0)
         add_positives(in, positives, out);
     weigh_evenly(out);
-    describe_kept(in->losses, out);
+    selection_describe(in->losses, out);
 }
 
 static double keep_probability(const struct selection_policy *policy, const struct recent *recent,
@@ -284,7 +285,7 @@ static void choose_by_chance(const struct selection_policy *policy,
     }
     if (hardest.index != UINT32_MAX && hardest.place != UINT32_MAX)
         out->weights[hardest.place] = (float)(1 / (hardest.p + none));
-    describe_kept(in->losses, out);
+    selection_describe(in->losses, out);
 }
 
 void selection_choose(const struct selection_policy *policy, const struct selection_input *in,

@@ -88,4 +88,7 @@ struct selection_policy selection_chosen(const struct selection_policy *policy,
 void selection_choose(const struct selection_policy *policy, const struct selection_input *in,
                       struct selection *out);
 
+/** Fill `kept`: the statistics of those selected. */
+void selection_describe(const float *losses, struct selection *out);
+
 #endif

@@ -151,6 +151,7 @@ double rig_round_trip(const struct workload *w, double seconds)
                                 .selection = {.seq = 1000,
                                               .lsn = 1000,
                                               .kept = {.count = WORKLOAD_BATCH / 2},
+                                              .share = {WORKLOAD_BATCH / 2, 1, 1},
                                               .indices = {values, WORKLOAD_BATCH / 2},
                                               .weights = {values, WORKLOAD_BATCH / 2}}};
 

@@ -100,10 +100,10 @@ static void a_report_that_was_not_answered_in_time_is_applied_once(void **state)
     s = daemon_report(b, losses);
     assert_int_equal(ohem_selection_lsn(s), 1);
     assert_int_equal(ohem_selection_count(s), K / 2);
-    daemon_await_counter(&d, "reports_repeated", 3);
+    assert_int_equal(daemon_counter(&d, "reports_repeated"), 0); /* it was under way */
     assert_int_equal(daemon_counter(&d, "reports_applied"), 1);
     ohem_release(b);
-    ohem_release(daemon_next(client)); /* the answers to the repeats are of no batch */
+    ohem_release(daemon_next(client));
     ohem_close(client);
     daemon_stop(&d);
 }

@@ -311,7 +311,7 @@ def counts_that_are_not_those_of_the_frame_are_refused():
         token = attacker.take().token
 
         def loss(count, there):
-            return [wire.header(5, attacker.key, token, 1, count, 0, 0, 0, 0, 0.0, 0, 0, 0, 0.0, 0, 0),
+            return [wire.header(5, attacker.key, token, 1, count, 0, 0, 0, 0, 0.0, 0, 0, 0, 0.0, 0, 0, 0),
                     bytes(there),
                     b"", b""]
 

@@ -488,7 +488,7 @@ def every_setting_that_can_change_is_marked_in_the_sample():
              "alpha": "2", "beta": "0.5", "anneal_in": "3", "anneal_out": "1", "epochs": "50",
              "warmup_epochs": "2", "fields": "a = u8@0", "database": "b", "dataset": None,
              "listen": None, "status_socket": None, "share_socket": None, "state": None,
-             "path": None, "irreducible": "/nowhere", "socket_mode": "0600",
+             "path": None, "irreducible": "/nowhere", "round_balanced": "yes", "socket_mode": "0600",
              "order": "strict", "cdf_floor": "0.25", "select_by_report": "no"}
     with served() as daemon:
         # one after the other: the epochs stay, so that anneal_out is allowed

@@ -516,7 +516,8 @@ class Early:
         yield "SELECTION", {**{f.name: 0 for f in wire.BY_NAME["SELECTION"].fields}, "seq": seq,
                             "token": fields["token"], "flags": wire.EARLY if is_early else 0,
                             "all.count": 1, "all.mean": 0.0, "all.min": 0.0, "all.max": 0.0,
-                            "kept.mean": 0.0, "kept.min": 0.0, "kept.max": 0.0, "indices": [],
+                            "kept.mean": 0.0, "kept.min": 0.0, "kept.max": 0.0,
+                            "share.scale": 1.0, "indices": [],
                             "weights": []}
 
     def _take_credit(self, fields):
@@ -573,7 +574,7 @@ def a_newer_minor_with_more_fields_and_frames_is_accepted():
         with Client(daemon.listen, batch_size=K, credit=1) as client:
             batch = client.take()
             header = wire.header(5, client.key, batch.token, 1, K, 0, 0, 0, 0, 0.0, 0, 0, 0, 0.0,
-                                 0, 0, "more", None)
+                                 0, 0, 0, "more", None)
             client.wire.send_frames([header, np.ones(K, "<f4").tobytes(), *[b""] * 5, b"more"])
             assert client.wait_for("SELECTION")["kept.count"] == K // 2
             # not even UTF-8: what is ignored is not looked at

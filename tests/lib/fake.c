@@ -156,6 +156,7 @@ static void take_loss(struct fake *f, const struct message_loss *l)
     if ((f->flags & SELECTION_FLAG_FORGOTTEN) == 0 || f->selects_anew) {
         m.selection.all.count = FAKE_K;
         m.selection.kept.count = 1;
+        m.selection.share = (struct message_share){.count = 1, .present = 1, .scale = 1};
         m.selection.indices = (struct vector){indices, 1};
         m.selection.weights = (struct vector){weights, 1};
     }

@@ -350,14 +350,16 @@ class Client:
         batch.records = batch.read()
         return batch
 
-    def report(self, batch, losses, flags=(), select=(wire.BY_JOB, 0, 0.0), **items):
+    def report(self, batch, losses, flags=(), select=(wire.BY_JOB, 0, 0.0), at=0, **items):
         """@return the SELECTION"""
-        self.begin_report(batch, losses, flags, select, **items)
+        self.begin_report(batch, losses, flags, select, at, **items)
         return self.finish_report(batch)
 
-    def begin_report(self, batch, losses, flags=(), select=(wire.BY_JOB, 0, 0.0), **items):
-        """@param items  of a ragged report: items, score, top, iou, boxes, classes"""
+    def begin_report(self, batch, losses, flags=(), select=(wire.BY_JOB, 0, 0.0), at=0, **items):
+        """@param at  the round that it is for
+        @param items  of a ragged report: items, score, top, iou, boxes, classes"""
         self.seq += 1
+        batch.round = at
         batch.flags, batch.select, batch.items = flags, select, self._item_fields(**items)
         batch.seq, batch.losses, batch.selection = self.seq, losses, None
         self.kept.pop(batch.token, None)
@@ -385,7 +387,7 @@ class Client:
                        flags=batch.flags,
                        **{"ids.count": len(ids), "flags.count": len(batch.flags),
                           "select.rule": batch.select[0], "select.count": batch.select[1],
-                          "select.value": batch.select[2], **batch.items})
+                          "select.value": batch.select[2], "round": batch.round, **batch.items})
 
     def finish_report(self, batch):
         if batch.selection is None:

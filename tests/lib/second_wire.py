@@ -26,6 +26,7 @@ MESSAGE_BOXES_MAX = 65536
 MESSAGE_INSTANCE_BOXES_MAX = 8192
 MESSAGE_CREDIT_MAX = 64
 MESSAGE_RANK_MAX = 65535
+MESSAGE_ROUND_RANKS_MAX = 64
 MESSAGE_NAME_BYTES_MAX = 64
 MESSAGE_AGENT_BYTES_MAX = 64
 MESSAGE_TEXT_BYTES_MAX = 480
@@ -42,7 +43,7 @@ SELECT_NEG_RATIO_MAX = 1e6
 SELECT_CDF_POWER_MAX = 64.0
 SELECT_THRESHOLD_MAX = 1e30
 
-MAJOR, MINOR = 0, 5
+MAJOR, MINOR = 0, 6
 KEY_BYTES = 16
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -128,7 +129,8 @@ MESSAGES = [
              u64("generation"), u32("batch_size", least=1, named=MESSAGE_BATCH_SIZE_MAX),
              u32("credit", least=1, named=MESSAGE_CREDIT_MAX), u64("lease_ms"), LAYOUT, WAY,
              text("share", MESSAGE_SHARE_BYTES_MAX), bin16("cookie"),
-             text("fields", MESSAGE_TEXT_BYTES_MAX), u64("memory"), u32("durable", most=1)], []),
+             text("fields", MESSAGE_TEXT_BYTES_MAX), u64("memory"), u32("durable", most=1),
+             u32("round", named=MESSAGE_ROUND_RANKS_MAX)], []),
     Message(3, "CREDIT", [KEY, TOKEN], []),
     Message(4, "BATCH",
             [TOKEN, u64("epoch"), COUNT, u32("coverage_count", named=MESSAGE_BATCH_SIZE_MAX),
@@ -148,7 +150,7 @@ MESSAGES = [
              u32("items.score", named=MESSAGE_SCORE_MAX),
              u32("items.top", named=MESSAGE_ITEMS_MAX), f64("items.iou"),
              u32("boxes.count", named=4 * MESSAGE_BOXES_MAX),
-             u32("classes.count", named=MESSAGE_BOXES_MAX)],
+             u32("classes.count", named=MESSAGE_BOXES_MAX), u64("round")],
             [Vector("losses", "<f4", "count"), Vector("ids", "<u8", "ids.count"),
              Vector("flags", "u1", "flags.count"), Vector("items", "<u4", "items.count"),
              Vector("boxes", "<f4", "boxes.count"), Vector("classes", "<u4", "classes.count")],
@@ -160,7 +162,9 @@ MESSAGES = [
              f32("all.max"), u32("kept.count", named=MESSAGE_ITEMS_MAX), f32("kept.mean"),
              f32("kept.min"), f32("kept.max"), u64("durable_seq"),
              u32("ignored_count", named=MESSAGE_ITEMS_MAX),
-             u32("scores.count", named=MESSAGE_BATCH_SIZE_MAX)],
+             u32("scores.count", named=MESSAGE_BATCH_SIZE_MAX),
+             u32("share.count", named=MESSAGE_ITEMS_MAX),
+             u32("share.present", named=MESSAGE_ROUND_RANKS_MAX), f32("share.scale")],
             [Vector("indices", "<u4", "kept.count"), Vector("weights", "<f4", "kept.count"),
              Vector("scores", "<f4", "scores.count")], 1),
     Message(7, "PING", [KEY, u64("nonce")], []),
@@ -178,7 +182,7 @@ MESSAGES = [
 PLAIN = {"flags": [], "flags.count": 0, "select.rule": BY_JOB, "select.count": 0,
          "select.value": 0.0, "items": [], "items.count": 0, "items.score": SCORE_MAX,
          "items.top": 0, "items.iou": 0.0, "boxes": [], "boxes.count": 0, "classes": [],
-         "classes.count": 0}
+         "classes.count": 0, "round": 0}
 BY_NAME = {message.name: message for message in MESSAGES}
 BY_NUMBER = {message.number: message for message in MESSAGES}
 
@@ -331,6 +335,8 @@ def _check_fields(message, fields):
     if message.name == "SELECTION":
         if fields["kept.count"] > fields["all.count"]:
             raise Refused("MALFORMED", "SELECTION", "more kept than there are")
+        if fields["share.count"] < fields["kept.count"]:
+            raise Refused("MALFORMED", "SELECTION", "fewer in the round than of this rank")
         most = MESSAGE_ITEMS_MAX if fields["scores.count"] else MESSAGE_BATCH_SIZE_MAX
         if batch_size(fields) > most:
             raise Refused("TOO_LARGE", "SELECTION", "more losses than any report has")

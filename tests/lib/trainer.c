@@ -147,6 +147,7 @@ void trainer_hello(struct trainer *t)
         .major = PROTO_MAJOR,
         .minor = PROTO_MINOR,
         .key = t->key,
+        .rank = t->rank,
         .batch_size = t->batch_size,
         .credit = t->credit,
         .agent = "test",
@@ -160,11 +161,14 @@ struct message trainer_loss_message(struct trainer *t, struct trainer_batch *b)
 {
     struct message m = {.type = MESSAGE_LOSS};
 
-    if (b->seq == 0)
+    if (b->seq == 0) {
         b->seq = ++t->seq;
+        b->round = t->round++;
+    }
     m.loss.key = t->key;
     m.loss.token = b->parcel->m.batch.token;
     m.loss.seq = b->seq;
+    m.loss.round = b->round;
     m.loss.losses = (struct vector){.data = b->losses, .count = b->parcel->m.batch.count};
     return m;
 }

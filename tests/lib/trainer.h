@@ -15,6 +15,7 @@ struct trainer_batch {
     struct parcel *parcel; /* the BATCH */
     float *losses;         /* [count] what it reports */
     uint64_t seq;          /* of its report; 0: not reported */
+    uint64_t round;        /* likewise */
     bool answered;
 };
 
@@ -23,9 +24,10 @@ struct trainer {
     uint64_t peer;
     struct session_key key;
     char job[MESSAGE_NAME_BYTES_MAX + 1];
-    uint32_t batch_size, credit; /* what it asks for */
-    uint32_t broken_share;       /* of 1000 losses: NaN, infinite or negative */
-    uint64_t seq;                /* of the last report */
+    uint32_t rank, batch_size, credit; /* what it asks for */
+    uint64_t round;                    /* of its next report */
+    uint32_t broken_share;             /* of 1000 losses: NaN, infinite or negative */
+    uint64_t seq;                      /* of the last report */
     struct trainer_batch held[MESSAGE_CREDIT_MAX];
     uint32_t held_count;
 

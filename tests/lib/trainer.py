@@ -54,7 +54,7 @@ class Trainer:
     def report(self, token, losses):
         """Report, and give the batch back. @return what came: the SELECTION's header and vectors"""
         self.seq += 1
-        self.send([LOSS, self.key, token, self.seq, len(losses), 0, 0, 0, 0, 0.0, 0, 0, 0, 0.0, 0, 0],
+        self.send([LOSS, self.key, token, self.seq, len(losses), 0, 0, 0, 0, 0.0, 0, 0, 0, 0.0, 0, 0, 0],
                   struct.pack(f"<{len(losses)}f", *losses), b"", b"")
         selection = self.receive(SELECTION)
         self.send([CREDIT, self.key, token])

@@ -227,7 +227,8 @@ static void put_welcome(FILE *f, const struct message_welcome *m)
     put_text(f, "share", m->share);
     put_binary(f, "cookie", &m->cookie);
     put_text(f, "fields", m->fields);
-    (void)fprintf(f, "memory %" PRIu64 "\ndurable %" PRIu32 "\n", m->memory, m->durable);
+    (void)fprintf(f, "memory %" PRIu64 "\ndurable %" PRIu32 "\nround %" PRIu32 "\n", m->memory,
+                  m->durable, m->round);
 }
 
 static void put_batch(FILE *f, const struct message_batch *m)
@@ -259,6 +260,7 @@ static void put_loss(FILE *f, const struct message_loss *m)
                   m->items.counts.count, m->items.score, m->items.top);
     (void)fprintf(f, "items.iou %.9g\nboxes.count %zu\nclasses.count %zu\n", m->items.iou,
                   m->items.boxes.count, m->items.classes.count);
+    (void)fprintf(f, "round %" PRIu64 "\n", m->round);
     put_f32s(f, "losses", m->losses);
     put_u64s(f, "ids", m->ids);
     put_u8s(f, "flags", m->flags);
@@ -277,6 +279,8 @@ static void put_selection(FILE *f, const struct message_selection *m)
     put_stats(f, "kept", &m->kept);
     (void)fprintf(f, "durable_seq %" PRIu64 "\nignored_count %" PRIu32 "\nscores.count %zu\n",
                   m->durable_seq, m->ignored_count, m->scores.count);
+    (void)fprintf(f, "share.count %" PRIu32 "\nshare.present %" PRIu32 "\nshare.scale %.9g\n",
+                  m->share.count, m->share.present, (double)m->share.scale);
     put_u32s(f, "indices", m->indices);
     put_f32s(f, "weights", m->weights);
     put_f32s(f, "scores", m->scores);

@@ -103,7 +103,7 @@ static void every_setting_reaches_its_field(void **state)
                 "select = threshold\nkeep = 0.75\nkeep_count = 9\nmin_keep = 4\nbatch_size = 9000\n"
                 "keep_from = 1\nkeep_steps = 77\nthreshold = -2.5\nmax_keep = 5\n"
                 "neg_ratio = 2.5\nneg_min = 9\ncdf_power = 1.5\ncdf_floor = 0.125\n"
-                "select_by_report = no\n"
+                "select_by_report = no\nround_ms = 77\nround_balanced = yes\n"
                 "select_mode = shadow\n"
                 "order = strict\nstaleness = 64\ncredit = 64\nlease_ms = 100\nlate_ms = 0\n"
                 "audit_bytes_max = 1048577\n");
@@ -148,6 +148,7 @@ static void every_setting_reaches_its_field(void **state)
     assert_true(s->selection.neg_ratio == 2.5 && s->selection.cdf_power == 1.5);
     assert_true(s->selection.cdf_floor == 0.125 && !s->selection.by_report);
     assert_int_equal(s->selection.neg_min, 9);
+    assert_true(s->round.ranks == 0 && s->round.ms == 77 && s->round.balanced);
     assert_int_equal(s->selection.max_keep, 5);
     assert_int_equal(s->selection.keep_count, 9);
     assert_int_equal(s->selection.min_keep, 4);
@@ -324,6 +325,8 @@ static void a_wrong_value_is_named_with_its_line_and_what_is_allowed(void **stat
         {"batch_size = 1e3", "must be a whole number from 1 to 65536"},
         {"batch_size = 4294967297", "must be a whole number from 1 to 65536"},
         {"credit = 65", "must be a whole number from 1 to 64"},
+        {"round = 65", "must be a whole number from 0 to 64"},
+        {"round_ms = 0", "must be a whole number from 1 to 86400000"},
         {"redraws = 65", "must be a whole number from 0 to 64"},
         {"min_keep = 0", "must be a whole number from 1 to 1048576"},
         {"lease_ms = 99", "must be a whole number from 100 to 86400000"},
@@ -566,6 +569,12 @@ static void strict_order_takes_no_setting_that_a_clock_decides(void **state)
     assert_refused(DATASET "[job a]\norder = strict\nselect = cdf\n",
                    "[job a] select = cdf: depends on the order in which reports come, which order "
                    "= strict must not");
+    assert_refused(DATASET "[job a]\norder = strict\nround = 2\n",
+                   "[job a] round = 2: round_ms decides who is answered together, and a clock must "
+                   "not with order = strict");
+    assert_refused(DATASET "[job a]\nround = 64\nbatch_size = 16385\n",
+                   "[job a] round * batch_size = 1048640: must be at most 1048576 instances "
+                   "(MESSAGE_ITEMS_MAX), which are chosen from together");
     assert_refused(DATASET "[job a]\norder = strict\nstaleness = 3\n",
                    "[job a] credit = 4: must be at most staleness = 3 with order = strict");
     assert_refused(DATASET "[job a]\norder = strict\nstaleness = 4096\nbatch_size = 4097\n",

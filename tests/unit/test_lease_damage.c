@@ -19,7 +19,8 @@
 #define IGNORED_AT   84
 #define ALL_AT       88
 #define KEPT_AT      104
-#define IDS_AT       120
+#define PRESENT_AT   124
+#define IDS_AT       136
 
 /* A row of that number, into a session of its own. */
 struct reader {
@@ -152,6 +153,7 @@ static void an_answer_that_does_not_fit_is_refused(void **state)
             refuse_number(&disk.rows[slot], KEPT_AT, a->count + by);
         }
         refuse_number(&disk.rows[slot], IGNORED_AT, UINT32_MAX);
+        refuse_number(&disk.rows[slot], PRESENT_AT, MESSAGE_ROUND_RANKS_MAX + 1);
         refuse_number(&disk.rows[slot], STATE_AT, LEASE_OPEN);
         refuse_number(&disk.rows[slot], STATE_AT, LEASE_CLOSED);
     }

@@ -129,6 +129,7 @@ static void the_document_lists_each_limit_with_its_value(void **state)
         LIMIT(MESSAGE_INSTANCE_BOXES_MAX),
         LIMIT(MESSAGE_CREDIT_MAX),
         LIMIT(MESSAGE_RANK_MAX),
+        LIMIT(MESSAGE_ROUND_RANKS_MAX),
         LIMIT(MESSAGE_NAME_BYTES_MAX),
         LIMIT(MESSAGE_AGENT_BYTES_MAX),
         LIMIT(MESSAGE_TEXT_BYTES_MAX),

@@ -164,6 +164,9 @@ class Selection:
         self.weights: np.ndarray = held.view(
             lib.selection_weights(pointer), np.dtype("<f4"), (self.count,)).copy()
         """float32[M]: s, 1 but with by_chance()."""
+        self.scale: float = lib.selection_scale(pointer)
+        """R * M_r / M in a round of R ranks, so that the mean of loss() over the ranks is that over
+        all M; 0 when this rank has none of them; 1 without rounds."""
 
     def __len__(self) -> int:
         return self.count
@@ -204,6 +207,16 @@ class Selection:
         return lib.selection_lsn(self._asked())
 
     @property
+    def round_count(self) -> int:
+        """M over all ranks of the round; without rounds, count."""
+        return lib.selection_round_count(self._asked())
+
+    @property
+    def round_present(self) -> int:
+        """How many ranks are in the round; 0: it was over when this one reported."""
+        return lib.selection_round_present(self._asked())
+
+    @property
     def is_late(self) -> bool:
         return bool(lib.selection_is_late(self._asked()))
 
@@ -216,7 +229,11 @@ class Selection:
         return bool(lib.selection_is_superseded(self._asked()))
 
     def loss(self, losses: Any, batch_weights: Any = None) -> Any:
-        """The loss to back-propagate: the mean over the M of w * s * loss.
+        """The loss to back-propagate: the mean over the M of w * s * loss, times scale.
+
+        In a round the mean over the ranks, which data-parallel training takes of the gradients, is
+        then the mean over the M of all ranks. A rank that has none back-propagates the 0 that it
+        gets here, and so takes part in the averaging.
 
         losses         float[K] that was reported (a ragged report: float[n]), a tensor or an array
         batch_weights  float of the same length: w of each, by default all 1; Batch.weights where the
@@ -231,7 +248,7 @@ class Selection:
         kept = losses[self.indices] * self.weights
         if batch_weights is not None:
             kept = kept * np.asarray(batch_weights).reshape(-1)[self.indices]
-        return kept.sum() / self.count
+        return kept.sum() * (self.scale / self.count)
 
     def _tensor_loss(self, losses, batch_weights):
         import torch
@@ -244,7 +261,7 @@ class Selection:
         if batch_weights is not None:
             w = torch.as_tensor(np.array(batch_weights, np.float32), device=losses.device)
             kept = kept * w.reshape(-1)[index]
-        return kept.sum() / self.count
+        return kept.sum() * (self.scale / self.count)
 
 
 class Batch:
@@ -381,15 +398,16 @@ class Batch:
             raise Invalid("the batch was released")
         return self._loader
 
-    def _options(self, flags: Any, select: Optional[Select]):
+    def _options(self, flags: Any, select: Optional[Select], round: Optional[int]):
         """@return the struct, and what must live as long"""
         flags = None if flags is None else _array(flags, np.uint8, "flags", self.count)
         chosen = select or Select(0)
         return native.ReportOptions(ctypes.sizeof(native.ReportOptions), _address(flags), chosen.rule,
-                                    chosen.count, chosen.value), flags
+                                    chosen.count, chosen.value,
+                                    native.ROUND_NEXT if round is None else round), flags
 
     def report(self, losses: Any, flags: Any = None, select: Optional[Select] = None,
-               timeout: Optional[float] = None) -> Selection:
+               timeout: Optional[float] = None, round: Optional[int] = None) -> Selection:
         """Report every instance's loss, and wait for the selection.
 
         losses   float[K], a tensor on any device, an array or a sequence; position i belongs to
@@ -397,9 +415,11 @@ class Batch:
         flags    uint8[K], POSITIVE and IGNORED; None: all 0
         select   top(...), negpos(...) and so on; None: as the job does
         timeout  seconds; None waits as long as the daemon may be silent
+        round    in a job with rounds (Loader.round): the training step, the same in all ranks; None:
+                 one more than in the report before
         """
         losses = _array(losses, np.float32, "losses")
-        options, kept = self._options(flags, select)
+        options, kept = self._options(flags, select, round)
         out = ctypes.c_void_p()
         pointer = self._pointer()
         self._client().wait(timeout, lambda ms: lib.report_with(
@@ -407,10 +427,11 @@ class Batch:
         del kept
         return Selection(self, out.value)
 
-    def submit(self, losses: Any, flags: Any = None, select: Optional[Select] = None) -> None:
+    def submit(self, losses: Any, flags: Any = None, select: Optional[Select] = None,
+               round: Optional[int] = None) -> None:
         """Report, and do not wait: selection() has the answer later; or let go of the batch."""
         losses = _array(losses, np.float32, "losses")
-        options, _ = self._options(flags, select)
+        options, _ = self._options(flags, select, round)
         self._must(lib.submit_with(self._pointer(), _address(losses), losses.size,
                                    ctypes.byref(options)))
 
@@ -472,7 +493,7 @@ class Loader:
     job                its name; None: $OHEM_JOB, else "default"
     batch_size         K; 0: the job's own
     credit             batches held at once, those read ahead included; 0: the job's own
-    rank               for logs; None: $RANK, which torchrun sets, else 0
+    rank               for rounds and logs; None: $RANK, which torchrun sets, else 0
     layout             "packed" (a block [K, L]), "aligned64", or "scattered", where a record lies
                        anywhere: on the same host nothing is copied then, at the price of views of
                        single records
@@ -570,6 +591,11 @@ class Loader:
     def instance_count(self) -> int:
         """N: ids are below. It grows with the data set, where the operator lets it."""
         return lib.instance_count(self._open())
+
+    @property
+    def round(self) -> int:
+        """R: so many ranks are answered together; 0: each by itself."""
+        return lib.round(self._open())
 
     @property
     def session(self) -> int:

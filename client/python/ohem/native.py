@@ -9,6 +9,7 @@ from ctypes import (POINTER, Structure, c_char, c_char_p, c_double, c_float, c_i
                     c_uint32, c_uint64, c_void_p)
 
 TIMEDOUT, UNREACHABLE, DRAINING = -4, -5, -26
+ROUND_NEXT = 2**64 - 1
 FIELD_DIMS_MAX = 8
 
 
@@ -32,7 +33,7 @@ class Stats(Structure):
 
 class ReportOptions(Structure):
     _fields_ = [("struct_bytes", c_size_t), ("flags", c_void_p), ("select", c_int),
-                ("count", c_uint32), ("value", c_double)]
+                ("count", c_uint32), ("value", c_double), ("round", c_uint64)]
 
 
 class Items(Structure):
@@ -58,6 +59,7 @@ _FUNCTIONS = {
     "batch_size": (c_uint32, [_CLIENT]),
     "credit": (c_uint32, [_CLIENT]),
     "session": (c_uint64, [_CLIENT]),
+    "round": (c_uint32, [_CLIENT]),
     "transport": (c_int, [_CLIENT]),
     "transport_name": (c_char_p, [c_int]),
     "transport_reason": (c_char_p, [_CLIENT]),
@@ -89,6 +91,9 @@ _FUNCTIONS = {
     "selection_indices": (c_void_p, [_SELECTION]),
     "selection_weights": (c_void_p, [_SELECTION]),
     "selection_scores": (c_void_p, [_SELECTION]),
+    "selection_round_count": (c_uint32, [_SELECTION]),
+    "selection_round_present": (c_uint32, [_SELECTION]),
+    "selection_scale": (c_float, [_SELECTION]),
     "selection_stats_all": (POINTER(Stats), [_SELECTION]),
     "selection_stats_kept": (POINTER(Stats), [_SELECTION]),
     "selection_nonfinite_count": (c_uint32, [_SELECTION]),
