@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ROUND_MS 50 /* trainers do not speak with each other: their steps follow the clock */
+
 void survivor_init(struct survivor *s, uint32_t number, size_t job)
 {
     uint64_t halves[2] = {rng_mix(number + 1), rng_mix(UINT64_C(0xabcd) + number)};
@@ -139,7 +141,7 @@ void survivor_hello(struct world *w, struct survivor *s)
     m.hello = (struct message_hello){.major = PROTO_MAJOR,
                                      .minor = PROTO_MINOR,
                                      .key = s->key,
-                                     .rank = s->number % 8,
+                                     .rank = referee_rank_of(&w->referees[s->job], s->number),
                                      .batch_size = s->batch_size,
                                      .credit = s->credit,
                                      .memory = s->welcome.memory};
@@ -152,7 +154,7 @@ void survivor_hello(struct world *w, struct survivor *s)
 }
 
 /* Every third step it flags some instances, and wants another rule than the job's. */
-static void add_wishes(struct message_loss *loss)
+static void add_wishes(struct message_loss *loss, bool in_round)
 {
     static uint8_t flags[MESSAGE_BATCH_SIZE_MAX];
 
@@ -162,7 +164,8 @@ static void add_wishes(struct message_loss *loss)
         flags[i] =
             (uint8_t)((i % 5 == 0 ? LOSS_FLAG_POSITIVE : 0) | (i % 7 == 3 ? LOSS_FLAG_IGNORED : 0));
     loss->flags = (struct vector){flags, loss->losses.count};
-    loss->select = (struct message_select){.rule = RULE_NEGPOS, .count = 2, .value = 1.5};
+    if (!in_round)
+        loss->select = (struct message_select){.rule = RULE_NEGPOS, .count = 2, .value = 1.5};
 }
 
 struct message survivor_loss(struct survivor *s, struct survivor_batch *b)
@@ -173,7 +176,8 @@ struct message survivor_loss(struct survivor *s, struct survivor_batch *b)
         .key = s->key, .token = b->token, .seq = b->seq, .losses = {b->losses, b->count}};
     if (b->boot != s->welcome.boot || b->session != s->welcome.session)
         m.loss.ids = (struct vector){b->ids, b->count};
-    add_wishes(&m.loss);
+    m.loss.round = b->round;
+    add_wishes(&m.loss, s->welcome.round > 0);
     return m;
 }
 
@@ -183,6 +187,8 @@ void survivor_report(struct world *w, struct survivor *s, struct survivor_batch 
 
     if (b->seq == 0) {
         b->seq = ++s->seq;
+        b->round = w->now_ms / ROUND_MS > s->round ? w->now_ms / ROUND_MS : s->round;
+        s->round = b->round + 1;
         b->kept = true;
         world_note_report(w, s, b->token, b->seq);
     }

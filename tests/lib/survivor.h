@@ -20,10 +20,11 @@ struct survivor_batch {
     uint32_t count;
     uint64_t *ids;
     float *losses;
-    uint64_t seq;  /* of its report; 0: none was made */
-    bool held;     /* it is not released */
-    bool kept;     /* its report is, since it is not known to be durable */
-    bool answered; /* or refused */
+    uint64_t seq;   /* of its report; 0: none was made */
+    uint64_t round; /* likewise */
+    bool held;      /* it is not released */
+    bool kept;      /* its report is, since it is not known to be durable */
+    bool answered;  /* or refused */
 };
 
 /* What was sent to it. */
@@ -46,6 +47,7 @@ struct survivor {
     bool welcomed;
     struct message_welcome welcome; /* the last */
     uint64_t seq, durable_seq, sync_seq;
+    uint64_t round;        /* of its next report at least */
     uint64_t durable_said; /* to this session, last */
     struct survivor_batch batches[SURVIVOR_BATCHES_MAX];
     uint32_t batch_count;

@@ -98,11 +98,11 @@ static bool may_be_ragged(struct token token)
     return token.step % 4 == 1;
 }
 
-static struct oracle_answer selection_answer(const struct message_selection *m)
+static struct oracle_answer selection_answer(const struct message_selection *m, bool in_round)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
-    if (may_be_ragged(m->token))
+    if (in_round || may_be_ragged(m->token)) /* what a round selects is the referee's to judge */
         return (struct oracle_answer){.flags = m->flags, .seq = m->seq, .lsn = m->lsn};
     hash = stir(hash, &m->nonfinite_count, sizeof m->nonfinite_count);
     hash = stir(hash, &m->all, sizeof m->all);
@@ -131,10 +131,16 @@ static void check_items(const struct world *w, const struct message_selection *m
 /* The answer to what is being said, for the judge. */
 static void note_answer(struct world *w, const struct message *m)
 {
+    bool in_round = w->jobs[w->speaker->job].round.ranks > 0;
+
+    if (m->type == MESSAGE_SELECTION && in_round && !token_equal(m->selection.token, w->asked))
+        return; /* a round of before is answered, too */
     if (m->type == MESSAGE_SELECTION && w->said_items > 0)
         check_items(w, &m->selection);
     if (m->type == MESSAGE_SELECTION)
-        w->answer = selection_answer(&m->selection);
+        w->share = m->selection.share;
+    if (m->type == MESSAGE_SELECTION)
+        w->answer = selection_answer(&m->selection, in_round);
     else if (m->type == MESSAGE_ERROR)
         w->answer = (struct oracle_answer){.code = (int)m->error.code};
     else if (m->type != MESSAGE_WELCOME && m->type != MESSAGE_PONG && m->type != MESSAGE_BYE)
@@ -155,19 +161,34 @@ static void check_durable(struct world *w, const struct survivor *s, const struc
         oracle_durable(o, s->number, m->durable.seq);
 }
 
+/* By the token: the connection may be of the past. */
+static void tell_referee(struct world *w, const struct message_selection *m)
+{
+    for (size_t i = 0; i < w->job_count; i++) {
+        const struct oracle_batch *b = oracle_find(&w->oracles[i], m->token);
+
+        if (b != NULL)
+            referee_told(&w->referees[i], b->owner, m);
+    }
+}
+
 static int send_cb(void *ctx, uint64_t peer, const struct message *m)
 {
     struct world *w = ctx;
     struct survivor *s = find_by_peer(w, peer);
     struct message copy = *m;
 
+    if (m->type == MESSAGE_SELECTION)
+        tell_referee(w, &m->selection);
     if (s == NULL)
         return -OHEM_UNREACHABLE;
     if (w->speaker == s)
         note_answer(w, m);
     check_durable(w, s, m);
-    if (m->type == MESSAGE_WELCOME)
+    if (m->type == MESSAGE_WELCOME) {
         scribe_welcomed(&w->scribes[s->job], s->number, m->welcome.session);
+        referee_welcomed(&w->referees[s->job], s->number, m->welcome.session);
+    }
     if (!hears(s))
         return s->dead ? -OHEM_UNREACHABLE : 0;
     if (m->type == MESSAGE_ERROR)
@@ -242,6 +263,7 @@ static void ended_cb(void *ctx, const struct session *session)
           "the session of %u ends after %" PRIu64 " ms", s->number, w->now_ms - s->active_ms);
     world_trace(w, "    the session of %u ends", s->number);
     w->forgotten += !w->says_bye && !w->drains;
+    referee_ended(&w->referees[s->job], s->number);
     oracle_ended(world_oracle(w, s), s->number);
 }
 
@@ -281,9 +303,46 @@ static void judge_hello(struct world *w, struct survivor *s, const struct messag
     s->known_peer = s->peer;
 }
 
+/* Its answer is held back, or was not: it is taken when it comes. */
+static void judge_in_round(struct world *w, struct survivor *s, const struct message_loss *loss)
+{
+    struct oracle *o = world_oracle(w, s);
+    struct referee *f = &w->referees[s->job];
+    const struct oracle_batch *b = oracle_find(o, loss->token);
+    bool late = b == NULL || oracle_mark_of(o, b)->lease != ORACLE_OPEN;
+    bool waits = w->answered == 0 || w->share.present > 0;
+    struct oracle_answer taken = {
+        .flags = late ? SELECTION_FLAG_LATE : 0, .seq = loss->seq, .lsn = o->now.applied_count + 1};
+    float losses[MESSAGE_BATCH_SIZE_MAX];
+
+    if (referee_holds(f, s->number, loss->token)) {
+        CHECK(w->answered != MESSAGE_ERROR || w->answer.code == OHEM_CONFLICT ||
+                  loss->losses.count != b->count || loss->ids.count > 0,
+              "error %d for a report that waits", w->answer.code);
+        return;
+    }
+    if (w->answered == MESSAGE_ERROR || (w->answer.flags & SELECTION_FLAG_REPEATED) != 0) {
+        (void)oracle_reported(o, s->number, loss, &w->answer, w->now_ms);
+        return;
+    }
+    CHECK(w->answered == 0 || w->answer.lsn == taken.lsn, "a report is number %" PRIu64,
+          w->answer.lsn);
+    if (!oracle_reported(o, s->number, loss, &taken, w->now_ms))
+        return;
+    for (uint32_t i = 0; i < b->count; i++)
+        losses[i] = oracle_loss(o, b, i);
+    referee_taken(f, s->number, loss, losses, waits, late, taken.lsn, w->now_ms);
+}
+
 static void judge_loss(struct world *w, struct survivor *s, const struct message_loss *loss)
 {
     struct oracle *o = world_oracle(w, s);
+
+    if (referee_is_on(&w->referees[s->job])) {
+        judge_in_round(w, s, loss);
+        oracle_heard(o, s->number, w->now_ms);
+        return;
+    }
 
     CHECK(w->answered == MESSAGE_SELECTION || w->answered == MESSAGE_ERROR, "LOSS has no answer");
     CHECK(w->answer.code != 0 || w->answer.seq == loss->seq, "another number came back");
@@ -339,6 +398,12 @@ static const char *name_of(enum message_type type)
     return "?";
 }
 
+static void settle_rounds(struct world *w)
+{
+    for (size_t i = 0; i < w->job_count; i++)
+        referee_settle(&w->referees[i], w->now_ms);
+}
+
 static void trace_say(struct world *w, const struct survivor *s, const struct message *m)
 {
     struct token token = m->type == MESSAGE_LOSS     ? m->loss.token
@@ -383,9 +448,9 @@ static struct message make_ragged(const struct message *m)
  * rule is part of what a plain repeat has to be the same in. */
 static void tell_engine(struct world *w, const struct survivor *s, const struct message *m)
 {
-    bool by_items = m->type == MESSAGE_LOSS && may_be_ragged(m->loss.token) &&
-                    m->loss.flags.count == 0 && all_finite(m->loss.losses) &&
-                    (m->loss.seq + w->now_ms) % 2 == 0;
+    bool by_items = m->type == MESSAGE_LOSS && !referee_is_on(&w->referees[s->job]) &&
+                    may_be_ragged(m->loss.token) && m->loss.flags.count == 0 &&
+                    all_finite(m->loss.losses) && (m->loss.seq + w->now_ms) % 2 == 0;
     struct message ragged;
 
     if (!by_items) {
@@ -409,14 +474,17 @@ void world_say(struct world *w, struct survivor *s, const struct message *m)
     w->speaker = s;
     w->answered = (enum message_type)0;
     w->answer = (struct oracle_answer){0};
+    w->share = (struct message_share){0};
+    w->asked = m->type == MESSAGE_LOSS ? m->loss.token : (struct token){0};
     w->says_bye = m->type == MESSAGE_BYE;
     tell_engine(w, s, m);
     w->speaker = NULL;
     w->says_bye = false;
-    if (w->answer.code == OHEM_NO_SESSION)
-        return;
-    s->active_ms = w->now_ms;
-    judge(w, s, m);
+    if (w->answer.code != OHEM_NO_SESSION) {
+        s->active_ms = w->now_ms;
+        judge(w, s, m);
+    }
+    settle_rounds(w);
 }
 
 /* ---- drawing and time ------------------------------------------------------------------------ */
@@ -436,6 +504,7 @@ static void tick(struct world *w)
     for (size_t i = 0; i < w->job_count; i++)
         oracle_tick(&w->oracles[i], w->now_ms);
     engine_tick(&w->engine, clock_of(w));
+    settle_rounds(w);
     CHECK(engine_next_due(&w->engine) > clock_of(w), "a tick leaves something due");
 }
 
@@ -504,6 +573,17 @@ void world_save_all(struct world *w)
 
 /* ---- lives ----------------------------------------------------------------------------------- */
 
+/* The sessions that came back hold their ranks, the newest each. */
+static void restore_ranks(struct world *w, size_t job)
+{
+    const struct job *j = engine_find_job(&w->engine, w->jobs[job].name);
+    const struct session *s;
+
+    TAILQ_FOREACH (s, &j->sessions, of_job)
+        referee_welcomed(&w->referees[job], find_by_key(w, &s->key)->number, s->number);
+    referee_settle(&w->referees[job], w->now_ms);
+}
+
 static void begin_life(struct world *w)
 {
     struct engine_settings settings = shell_settings();
@@ -526,6 +606,8 @@ static void begin_life(struct world *w)
         scribe_restored(&w->scribes[i], engine_find_job(&w->engine, w->jobs[i].name));
     for (size_t i = 0; i < w->job_count; i++)
         warden_restored(&w->wardens[i], engine_find_job(&w->engine, w->jobs[i].name));
+    for (size_t i = 0; i < w->job_count; i++)
+        restore_ranks(w, i);
     for (size_t i = 0; i < w->survivor_count; i++)
         w->survivors[i].active_ms = w->now_ms;
     world_trace(w, "life %" PRIu64 " begins, %zu rows", w->lives, w->disk.count);
@@ -551,7 +633,7 @@ static void end_life(struct world *w, enum world_stage at)
     w->failure_count = 0;
     engine_deinit(&w->engine);
     for (size_t i = 0; i < w->job_count; i++)
-        oracle_died(&w->oracles[i]), scribe_died(&w->scribes[i]);
+        oracle_died(&w->oracles[i]), scribe_died(&w->scribes[i]), referee_died(&w->referees[i]);
     break_connections(w);
 }
 
@@ -581,6 +663,7 @@ void world_drain(struct world *w)
     w->drains = true; /* whoever cannot be told is ended */
     engine_drain(&w->engine);
     w->drains = false;
+    settle_rounds(w);
 }
 
 void world_die(struct world *w)
@@ -596,7 +679,7 @@ void world_init(struct world *w)
     w->survivors = calloc(WORLD_SURVIVORS_MAX, sizeof *w->survivors);
     assert(w->trace != NULL && w->survivors != NULL);
     for (size_t i = 0; i < w->job_count; i++)
-        oracle_init(&w->oracles[i], &w->jobs[i]);
+        oracle_init(&w->oracles[i], &w->jobs[i]), referee_init(&w->referees[i], &w->jobs[i]);
     start(w);
 }
 
@@ -607,6 +690,7 @@ void world_deinit(struct world *w)
         survivor_deinit(&w->survivors[i]);
     for (size_t i = 0; i < w->job_count; i++) {
         oracle_deinit(&w->oracles[i]);
+        referee_deinit(&w->referees[i]);
         scribe_deinit(&w->scribes[i]), warden_deinit(&w->wardens[i]);
         undisturbed_deinit(&w->undisturbed[i]);
     }
@@ -620,6 +704,8 @@ void world_check(struct world *w, bool all)
 {
     for (size_t i = 0; i < w->job_count; i++)
         oracle_check(&w->oracles[i], engine_find_job(&w->engine, w->jobs[i].name), all);
+    for (size_t i = 0; i < w->job_count; i++)
+        referee_check(&w->referees[i], w->now_ms);
 }
 
 /* Its choice is no roll of the dice: to look changes nothing. */

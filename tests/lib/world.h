@@ -10,6 +10,7 @@
 
 #include "disk.h"
 #include "oracle.h"
+#include "referee.h"
 #include "scribe.h"
 #include "warden.h"
 #include "survivor.h"
@@ -35,6 +36,7 @@ struct world {
     struct oracle oracles[WORLD_JOBS_MAX];
     struct scribe scribes[WORLD_JOBS_MAX]; /* of jobs with an audit */
     struct warden wardens[WORLD_JOBS_MAX];
+    struct referee referees[WORLD_JOBS_MAX]; /* of jobs with rounds */
     struct undisturbed undisturbed[WORLD_JOBS_MAX];
     bool compares; /* strict order: with the undisturbed run */
     size_t job_count;
@@ -45,8 +47,10 @@ struct world {
     size_t survivor_count;
 
     struct survivor *speaker;   /* of the message that the engine has now */
+    struct token asked;         /* a report in a round is answered by its token */
     enum message_type answered; /* what it was answered; 0: nothing yet */
     struct oracle_answer answer;
+    struct message_share share; /* likewise */
     const struct message *said; /* a report that was made ragged on its way to the engine ... */
     size_t said_items;          /* ... of so many items; 0: the message was told as it is */
     uint64_t ragged;            /* how many were */

@@ -103,6 +103,10 @@ static void choose_job(struct schedule *c, size_t number, bool strict)
         j->sampler.sampling = SAMPLER_INFOBATCH;
     if (j->seed % 4 == 2)
         give_irreducible(j);
+    if (!strict && j->seed % 5 < 2)
+        j->round = (struct round_policy){.ranks = 1 + (uint32_t)(j->seed / 5 % 4),
+                                         .ms = 1 + j->seed / 20 % 200,
+                                         .balanced = j->seed % 7 == 0};
     j->quarantine = (struct quarantine_policy){
         .on = !strict && j->seed % 2 == 0, .share = 0.3, .visits = 2, .cap = 0.25};
 }
@@ -552,6 +556,8 @@ static void cover_all(struct schedule *c, size_t job)
         for (size_t k = 0; k < w->survivor_count; k++)
             if (is_alive(&w->survivors[k]))
                 do_all(w, &w->survivors[k]);
+        if (settings->round.ranks > 0) /* some wait for those who are dead */
+            world_pass(w, settings->lease_ms / 2, true);
         if (i % 16 == 0)
             world_save_all(w);
     }
@@ -577,7 +583,8 @@ static void finish(struct schedule *c)
 
 struct totals {
     uint64_t reports, late, repeats, forgotten, superseded, again, lies, writes_failed, drains,
-        ended, batches, epochs, lives, audited, suspects, skipped, deaths[WORLD_STAGES + 1];
+        ended, batches, epochs, lives, audited, suspects, skipped, rounds, incomplete, missed,
+        deaths[WORLD_STAGES + 1];
 };
 
 static void add_up(struct totals *t, const struct schedule *c)
@@ -604,6 +611,9 @@ static void add_up(struct totals *t, const struct schedule *c)
         t->batches += o->batch_count;
         t->audited += w->scribes[i].events;
         t->suspects += w->wardens[i].found;
+        t->rounds += w->referees[i].rounds;
+        t->incomplete += w->referees[i].incomplete;
+        t->missed += w->referees[i].missed;
         t->epochs += o->now.closed_count;
     }
 }
@@ -670,17 +680,18 @@ static void live(uint64_t seed, struct totals *totals)
 
 static void print_totals(unsigned long count, const struct totals *t)
 {
-    print_message("%lu schedules: %" PRIu64 " lives, deaths %" PRIu64 " idle %" PRIu64
-                  " captured %" PRIu64 " written %" PRIu64 " starting %" PRIu64 " drained, %" PRIu64
-                  " writes failed, %" PRIu64 " batches, %" PRIu64 " again, %" PRIu64
-                  " reports, %" PRIu64 " late, %" PRIu64 " repeated, %" PRIu64
-                  " forgotten, %" PRIu64 " superseded, %" PRIu64 " lies, %" PRIu64
-                  " sessions forgotten, %" PRIu64 " epochs, %" PRIu64
-                  " draws and reports audited, %" PRIu64 " suspects back, %" PRIu64 " skipped\n",
-                  count, t->lives, t->deaths[WORLD_IDLE], t->deaths[WORLD_CAPTURED],
-                  t->deaths[WORLD_WRITTEN], t->deaths[WORLD_STAGES], t->drains, t->writes_failed,
-                  t->batches, t->again, t->reports, t->late, t->repeats, t->forgotten,
-                  t->superseded, t->lies, t->ended, t->epochs, t->audited, t->suspects, t->skipped);
+    print_message(
+        "%lu schedules: %" PRIu64 " lives, deaths %" PRIu64 " idle %" PRIu64 " captured %" PRIu64
+        " written %" PRIu64 " starting %" PRIu64 " drained, %" PRIu64 " writes failed, %" PRIu64
+        " batches, %" PRIu64 " again, %" PRIu64 " reports, %" PRIu64 " late, %" PRIu64
+        " repeated, %" PRIu64 " forgotten, %" PRIu64 " superseded, %" PRIu64 " lies, %" PRIu64
+        " sessions forgotten, %" PRIu64 " epochs, %" PRIu64 " draws and reports audited, %" PRIu64
+        " suspects back, %" PRIu64 " skipped, %" PRIu64 " rounds, %" PRIu64 " incomplete, %" PRIu64
+        " missed\n",
+        count, t->lives, t->deaths[WORLD_IDLE], t->deaths[WORLD_CAPTURED], t->deaths[WORLD_WRITTEN],
+        t->deaths[WORLD_STAGES], t->drains, t->writes_failed, t->batches, t->again, t->reports,
+        t->late, t->repeats, t->forgotten, t->superseded, t->lies, t->ended, t->epochs, t->audited,
+        t->suspects, t->skipped, t->rounds, t->incomplete, t->missed);
 }
 
 static void run(unsigned long first, unsigned long count)
@@ -706,7 +717,8 @@ static void run(unsigned long first, unsigned long count)
         assert_true(t.reports > 0 && t.late > 0 && t.repeats > 0 && t.forgotten > 0 &&
                     t.again > 0 && t.lies > 0 && t.writes_failed > 0 && t.ended > 0 &&
                     t.epochs > 0 && t.drains > 0 && t.superseded > 0 && t.audited > 0 &&
-                    t.suspects > 0 && t.skipped > 0 && t.deaths[WORLD_IDLE] > 0 &&
+                    t.suspects > 0 && t.skipped > 0 && t.rounds > t.incomplete &&
+                    t.incomplete > 0 && t.missed > 0 && t.deaths[WORLD_IDLE] > 0 &&
                     t.deaths[WORLD_CAPTURED] > 0 && t.deaths[WORLD_WRITTEN] > 0 &&
                     t.deaths[WORLD_STAGES] > 0);
 }

@@ -1,5 +1,6 @@
 /* test_job_round.c - reports in rounds: what reaches the scores, and what each rank is told. */
 #include "../../proto/error.h"
+#include "../lib/disk.h"
 #include "../lib/room.h"
 
 #include <string.h>
@@ -163,6 +164,92 @@ static void a_batch_that_is_given_back_is_in_its_round_all_the_same(void **state
     room_free(r);
 }
 
+static void a_repeat_of_what_was_given_back_waits_with_its_round(void **state)
+{
+    struct room *r = room_in_rounds();
+    struct trainer *t = &r->trainers[0];
+    struct message m;
+    float losses[K];
+
+    (void)state;
+    report(r, 0, 0, hard);
+    m = trainer_loss_message(t, &t->held[0]);
+    memcpy(losses, m.loss.losses.data, sizeof losses);
+    m.loss.losses.data = losses;
+    room_release(r, t, 0);
+    shell_say(r->shell, t->peer, &m);
+    room_hear(r);
+    assert_int_equal(t->selections, 0);
+    report(r, 1, 0, easy);
+    assert_told(t, 1, 0, 4, 4, 2, 2);
+    room_free(r);
+}
+
+/* ---- over a restart -------------------------------------------------------------------------- */
+
+static void save(struct room *r, struct disk *disk)
+{
+    struct rows rows = {0};
+
+    assert_int_equal(engine_capture(&r->shell->engine, &rows), 0);
+    disk_write(disk, &rows);
+    engine_committed(&r->shell->engine);
+    rows_deinit(&rows);
+}
+
+/* What the lease of the first rank was answered, as another life finds it. */
+static struct message_share share_after(const struct disk *disk, uint32_t *out_flags)
+{
+    struct engine_settings settings = shell_settings();
+    struct job_settings job = settings_of(2);
+    struct message_share share;
+    struct reason why;
+    struct room *r;
+    const struct lease *l;
+
+    settings.durable = true;
+    r = room_with(&settings, &job);
+    assert_int_equal(disk_restore(disk, &r->shell->engine, &why), 0);
+    assert_int_equal(engine_restore_end(&r->shell->engine, 0, &why), 0);
+    l = lease_find(&r->job->leases, 0);
+    assert_true(l != NULL && l->state == LEASE_SETTLED);
+    share = l->answer.share;
+    *out_flags = l->answer.flags;
+    room_free(r);
+    return share;
+}
+
+static void the_disk_says_late_until_the_round_is_answered(void **state)
+{
+    struct engine_settings settings = shell_settings();
+    struct job_settings job = settings_of(2);
+    struct disk disk = {0};
+    struct message_share share;
+    struct room *r;
+    uint32_t flags;
+
+    (void)state;
+    settings.durable = true;
+    r = room_with(&settings, &job);
+    r->trainers[1].rank = 1;
+    room_hello(r, &r->trainers[0]);
+    room_hello(r, &r->trainers[1]);
+    save(r, &disk);
+    (void)room_work(r);
+    report(r, 0, 0, hard);
+    save(r, &disk);
+    share = share_after(&disk, &flags);
+    assert_true(share.present == 0 && share.scale == 0);
+    assert_int_equal(flags, SELECTION_FLAG_LATE);
+    report(r, 1, 0, easy);
+    save(r, &disk);
+    share = share_after(&disk, &flags);
+    assert_true(share.present == 2 && share.count == 4 && share.scale == 2);
+    assert_int_equal(flags, 0);
+    room_free(r);
+    disk_deinit(&disk);
+}
+
 static void what_a_round_cannot_have_is_refused(void **state)
 {
     struct room *r = room_in_rounds();
@@ -235,6 +322,8 @@ TEST_MAIN(TEST(both_ranks_are_answered_together_and_the_scores_wait_for_nobody),
           TEST(a_rank_that_says_nothing_delays_the_other_once),
           TEST(a_session_that_ends_is_not_waited_for), TEST(the_newest_session_has_the_rank),
           TEST(a_batch_that_is_given_back_is_in_its_round_all_the_same),
+          TEST(a_repeat_of_what_was_given_back_waits_with_its_round),
+          TEST(the_disk_says_late_until_the_round_is_answered),
           TEST(what_a_round_cannot_have_is_refused),
           TEST(a_batch_of_which_a_round_would_be_too_large_is_refused),
           TEST(in_shadow_all_are_selected_and_the_status_tells))
