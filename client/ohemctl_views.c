@@ -232,6 +232,19 @@ static void print_reported(const json_t *job)
         (void)printf("  irreducible losses of %.0f instances are subtracted\n", irreducible);
 }
 
+static void print_rounds(const json_t *job)
+{
+    double ranks =
+        json_real_at(json_object_get(json_object_get(job, "settings"), "round"), "ranks");
+
+    if (ranks > 0)
+        (void)printf("  rounds     of %.0f ranks: %.0f answered, %.0f of them incomplete; %.0f "
+                     "reports too late\n",
+                     ranks, real_in(job, "counters", "rounds_answered"),
+                     real_in(job, "counters", "rounds_incomplete"),
+                     real_in(job, "counters", "rounds_missed"));
+}
+
 /* What the selection would have kept, when it only looks on. */
 static void print_shadow(const json_t *job)
 {
@@ -344,6 +357,7 @@ void view_jobs(const json_t *jobs)
         print_bias(j);
         print_quarantine(j);
         print_reported(j);
+        print_rounds(j);
         print_shadow(j);
         (void)putchar('\n');
         print_epochs(json_object_get(j, "epochs"));

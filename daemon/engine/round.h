@@ -85,7 +85,7 @@ struct rounds {
     struct round_queue open, spare; /* open: in the order of their first reports */
     uint32_t open_count;
     uint64_t total; /* losses in open rounds */
-    SLIST_HEAD(, round_shard) spare_shards;
+    SLIST_HEAD(round_shard_list, round_shard) spare_shards;
     struct round_scratch scratch;
 };
 

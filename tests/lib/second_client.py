@@ -202,8 +202,8 @@ class Client:
     def _forget(self, durable_seq):
         """What is durable need not be kept; with a daemon that keeps nothing, what is answered."""
         for batch in list(self.kept.values()):
-            answered = batch.selection is not None and not self.welcome["durable"]
-            if batch.seq <= durable_seq or answered:
+            answered = batch.selection is not None or batch.is_released
+            if answered and (batch.seq <= durable_seq or not self.welcome["durable"]):
                 assert batch.token not in self.early, "durable before its turn"
                 del self.kept[batch.token]
 

@@ -316,6 +316,7 @@ static void judge_in_round(struct world *w, struct survivor *s, const struct mes
     float losses[MESSAGE_BATCH_SIZE_MAX];
 
     if (referee_holds(f, s->number, loss->token)) {
+        assert(b != NULL);
         CHECK(w->answered != MESSAGE_ERROR || w->answer.code == OHEM_CONFLICT ||
                   loss->losses.count != b->count || loss->ids.count > 0,
               "error %d for a report that waits", w->answer.code);
@@ -329,6 +330,7 @@ static void judge_in_round(struct world *w, struct survivor *s, const struct mes
           w->answer.lsn);
     if (!oracle_reported(o, s->number, loss, &taken, w->now_ms))
         return;
+    assert(b != NULL);
     for (uint32_t i = 0; i < b->count; i++)
         losses[i] = oracle_loss(o, b, i);
     referee_taken(f, s->number, loss, losses, waits, late, taken.lsn, w->now_ms);

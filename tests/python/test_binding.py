@@ -192,6 +192,27 @@ def rules_and_flags_go_with_a_report():
 
 
 @case
+def two_ranks_share_a_round():
+    with serve("round = 2\nkeep = 0.4\n") as daemon, \
+            ohem.Loader(daemon.listen, rank=0) as one, ohem.Loader(daemon.listen, rank=1) as other:
+        assert one.round == 2
+        for step in (5, 6):
+            easy, hard = np.arange(K) / 10, np.arange(K) + (1.0 if step == 5 else -5.0)
+            batches = [one.next(), other.next()]
+            batches[0].submit(easy, round=step)
+            told = [batches[0].selection, batches[1].report(hard, round=step)]
+            told[0] = told[0]()
+            m = int(0.4 * 2 * K)
+            whole = np.sort(np.concatenate([easy, hard]))[-m:].mean()
+            assert told[0].round_count == told[1].round_count == m == told[0].count + told[1].count
+            assert abs((told[0].loss(easy) + told[1].loss(hard)) / 2 - whole) < 1e-6
+            assert told[1].round_present == 2 and told[1].scale == 2 * told[1].count / m
+            for batch in batches:
+                batch.release()
+        raises(ohem.Invalid, "ragged", one.next().report_items, [1.0] * K, [1] * K)
+
+
+@case
 def a_report_need_not_wait():
     with serve() as daemon, ohem.Loader(daemon.listen, credit=4) as loader:
         batches = [loader.next() for _ in range(3)]
