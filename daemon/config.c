@@ -391,10 +391,22 @@ static int check_keeping(const struct job_settings *s, struct reason *why)
                    s->name, p->min_keep, p->max_keep);
         return -OHEM_CONFIG;
     }
-    if (p->keep_from > 0 && p->keep_steps == 0) {
-        reason_set(why,
-                   "[job %s] keep_from = %g: needs keep_steps above 0, over which it goes to keep",
-                   s->name, p->keep_from);
+    if (p->keep_steps > 0 && p->keep_epochs > 0) {
+        reason_set(why, "[job %s] keep_epochs = %g: keep_steps = %" PRIu64 " says it already",
+                   s->name, p->keep_epochs, p->keep_steps);
+        return -OHEM_CONFIG;
+    }
+    if (p->keep_from > 0 && p->keep_steps == 0 && !(p->keep_epochs > 0)) {
+        reason_set(
+            why,
+            "[job %s] keep_from = %g: needs keep_steps or keep_epochs above 0, over which it "
+            "goes to keep",
+            s->name, p->keep_from);
+        return -OHEM_CONFIG;
+    }
+    if (p->keep_epochs > 0 && !(p->keep_from > 0)) {
+        reason_set(why, "[job %s] keep_epochs = %g: needs keep_from above 0, to begin with",
+                   s->name, p->keep_epochs);
         return -OHEM_CONFIG;
     }
     if (p->keep_steps > 0 && !(p->keep_from > 0)) {

@@ -213,6 +213,8 @@ const struct config_setting config_settings[] = {
      .meaning = "share of the batch that is selected"},
     {JOB("keep_count", settings.selection.keep_count), WHOLE(U32, 0, MESSAGE_ITEMS_MAX),
      .unit = "instances", LIVE, .meaning = "number of instances selected; 0: use keep"},
+    {JOB("keep_epochs", settings.selection.keep_epochs), REAL(0, EPOCHS_MAX), .unit = "epochs",
+     LIVE, .meaning = "over so many it goes from keep_from to keep; or keep_steps"},
     {JOB("keep_from", settings.selection.keep_from), REAL(0, 1), LIVE,
      .meaning = "with select = top: the share selected at the job's first step; 0: keep at once"},
     {JOB("keep_steps", settings.selection.keep_steps), WHOLE(U64, 0, UINT32_MAX), .unit = "batches",

@@ -182,14 +182,14 @@ static json_t *json_selection(const struct selection_policy *p)
     static const char *const modes[] = {
         [SELECTION_ON] = "on", [SELECTION_SHADOW] = "shadow", [SELECTION_OFF] = "off"};
 
-    return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+    return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
                      "mode", modes[p->mode], "rule", rules[p->rule], "by_report", (int)p->by_report,
                      "neg_ratio", real(p->neg_ratio), "neg_min", count(p->neg_min), "cdf_power",
                      real(p->cdf_power), "cdf_floor", real(p->cdf_floor), "keep_count",
                      count(p->keep_count), "keep_ratio", real(p->keep_ratio), "keep_from_ratio",
-                     real(p->keep_from), "keep_steps", count(p->keep_steps), "threshold",
-                     real(p->threshold), "max_keep", count(p->max_keep), "min_keep",
-                     count(p->min_keep));
+                     real(p->keep_from), "keep_epochs", real(p->keep_epochs), "keep_steps",
+                     count(p->keep_steps), "threshold", real(p->threshold), "max_keep",
+                     count(p->max_keep), "min_keep", count(p->min_keep));
 }
 
 static json_t *json_round(const struct round_policy *p)

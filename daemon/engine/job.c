@@ -55,6 +55,18 @@ static int init_parts(struct job *j)
     return rc;
 }
 
+void job_set_selection(struct job *j, const struct selection_policy *policy)
+{
+    const struct sampler_policy *sampler = &j->settings.sampler;
+    double covered = sampler->sampling == SAMPLER_INFOBATCH ? 1 : sampler->rho;
+    double per_step = covered * job_batch_size(j, 0);
+
+    j->settings.selection = *policy;
+    if (policy->keep_epochs > 0)
+        j->settings.selection.keep_steps = (uint64_t)ceil(
+            policy->keep_epochs * (double)j->settings.dataset.instance_count / per_step);
+}
+
 int job_new(const struct job_settings *settings, struct job **out, struct reason *why)
 {
     uint64_t n = settings->dataset.instance_count;
@@ -68,6 +80,7 @@ int job_new(const struct job_settings *settings, struct job **out, struct reason
     j = calloc(1, sizeof *j);
     if (j != NULL) {
         j->settings = *settings;
+        job_set_selection(j, &settings->selection);
         j->losses = malloc(MESSAGE_BATCH_SIZE_MAX * sizeof *j->losses);
         j->saved.step_limit = settings->durable ? 0 : UINT64_MAX;
         j->saved.generation = j->saved.generation_captured = settings->dataset.generation;

@@ -200,11 +200,11 @@ int job_resume_growth(struct job *j, struct reason *why)
 void job_set_policies(struct job *j, const struct job_settings *s)
 {
     j->settings.sampler = s->sampler;
-    j->settings.selection = s->selection;
     quarantine_set_policy(&j->quarantine, &s->quarantine);
     j->settings.quarantine = j->quarantine.policy;
     j->shadow = (struct job_shadow){0};
     j->settings.batch_size = s->batch_size;
+    job_set_selection(j, &s->selection);
     j->settings.credit = s->credit;
     j->settings.max_age = s->max_age;
     j->settings.round.ms = j->rounds.policy.ms = s->round.ms;

@@ -6,6 +6,10 @@
 
 /* ---- job.c ---- */
 
+/** Another policy of selection. Its epochs become steps: those that cover N as often with the
+ *  job's own K and rho, whatever trainers ask for and the bias does. */
+void job_set_selection(struct job *j, const struct selection_policy *policy);
+
 /* A batch to apply. */
 struct job_batch {
     uint64_t step;

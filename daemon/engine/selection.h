@@ -31,6 +31,7 @@ struct selection_policy {
     double keep_ratio;   /* top: 0 < ratio <= 1: M = floor(ratio * K) in double arithmetic */
     double keep_from;    /* top: the share that the job begins with; 0: no schedule */
     uint64_t keep_steps; /* top: after so many steps of the job the share is the final one */
+    double keep_epochs;  /* top: or after so many epochs: the job makes steps of them. 0: no */
     double threshold;    /* threshold: M = how many losses are above it */
     uint32_t max_keep;   /* threshold: but M at most so many, the hardest; 0: no limit */
     double neg_ratio;    /* negpos: floor(ratio * positives) negatives */

@@ -56,6 +56,18 @@ def the_share_falls_with_the_steps():
 
 
 @case
+def epochs_of_the_schedule_are_the_steps_that_cover_the_data_set():
+    with serve("rho = 0.5\nkeep = 0.2\nkeep_from = 1\nkeep_epochs = 1.5\n") as daemon:
+        steps = int(np.ceil(1.5 * N / (0.5 * K)))
+        told = daemon.get("/v1/jobs/default")["settings"]["selection"]
+        assert (told["keep_epochs"], told["keep_steps"]) == (1.5, steps)
+        with Client(daemon.listen, credit=1) as client:
+            for step in range(3):
+                _, indices = select(client, list(range(K)))
+                assert len(indices) == int((1 - 0.8 * step / steps) * K), (step, indices)
+
+
+@case
 def what_is_above_the_threshold_is_selected():
     with serve("select = threshold\nthreshold = 1.5\nmin_keep = 2\nmax_keep = 4\n") as daemon:
         with Client(daemon.listen, credit=1) as client:

@@ -542,12 +542,20 @@ static void sections_that_do_not_fit_together_are_refused(void **state)
                    "1/(1-r) for those that could have been skipped");
     assert_refused(DATASET "[job a]\nmin_keep = 3\nmax_keep = 2\n",
                    "[job a] min_keep = 3: must be at most max_keep = 2 (or that 0: no limit)");
-    assert_refused(DATASET "[job a]\nkeep_from = 0.5\n",
-                   "[job a] keep_from = 0.5: needs keep_steps above 0, over which it goes to keep");
+    assert_refused(
+        DATASET "[job a]\nkeep_from = 0.5\n",
+        "[job a] keep_from = 0.5: needs keep_steps or keep_epochs above 0, over which it "
+        "goes to keep");
+    assert_refused(DATASET "[job a]\nkeep_epochs = 2\n",
+                   "[job a] keep_epochs = 2: needs keep_from above 0, to begin with");
+    assert_refused(DATASET "[job a]\nkeep_from = 0.5\nkeep_steps = 5\nkeep_epochs = 2\n",
+                   "[job a] keep_epochs = 2: keep_steps = 5 says it already");
     assert_refused(DATASET "[job a]\nkeep_steps = 5\n",
                    "[job a] keep_steps = 5: needs keep_from above 0, to begin with");
     assert_read(DATASET "[job a]\nanneal_out = 2\nwarmup_epochs = 1\nanneal_in = 1\nepochs = 4\n"
                         "min_keep = 3\nmax_keep = 3\nkeep_from = 0.5\nkeep_steps = 1\n");
+    assert_read(DATASET "[job a]\nkeep_from = 0.5\nkeep_epochs = 1.5\n");
+    assert_true(config.jobs[0].settings.selection.keep_epochs == 1.5);
     config_deinit(&config);
 }
 
