@@ -272,8 +272,21 @@ static int ensure_selection(struct ohem_selection *s, size_t count)
     free(s->weights);
     s->indices = indices;
     s->weights = weights;
+    s->ones = 0;
     s->capacity = count;
     return 0;
+}
+
+/* What is not said is 1, and mostly was before. */
+static void take_weights(struct ohem_selection *s, struct vector weights)
+{
+    if (weights.count > 0) {
+        copy_vector(s->weights, weights, sizeof *s->weights);
+        s->ones = 0;
+        return;
+    }
+    for (; s->ones < s->count; s->ones++)
+        s->weights[s->ones] = 1;
 }
 
 static int take_scores(struct ohem_batch *b, struct vector scores)
@@ -311,7 +324,7 @@ int batch_answer(struct ohem_batch *b, const struct message_selection *m)
     s->all = public_stats(m->all);
     s->kept = public_stats(m->kept);
     copy_vector(s->indices, m->indices, sizeof *s->indices);
-    copy_vector(s->weights, m->weights, sizeof *s->weights);
+    take_weights(s, m->weights);
     return 0;
 }
 

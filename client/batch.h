@@ -24,6 +24,7 @@ struct ohem_selection {
     struct ohem_stats all, kept;
     uint32_t *indices; /* [capacity], K at least */
     float *weights;    /* likewise */
+    size_t ones;       /* so many of the first weights are 1 */
     size_t capacity;
     float *scores; /* [K] once a ragged report was answered, or NULL */
     bool has_scores;

@@ -257,6 +257,23 @@ static void print_shadow(const json_t *job)
                  100 * json_real_at(shadow, "selected_loss_ratio"));
 }
 
+#define CLASSES_SHOWN 16u
+
+/* What share of each class the selection takes, or would take. */
+static void print_classes(const json_t *job)
+{
+    const json_t *classes = json_object_get(job, "selection_classes"), *c;
+    size_t i;
+
+    if (json_array_size(classes) == 0)
+        return;
+    (void)fputs("  classes    selected of each:", stdout);
+    json_array_foreach(classes, i, c) if (i < CLASSES_SHOWN)(void)
+        printf(" %.0f %.3g %%%s", json_real_at(c, "class"), 100 * json_real_at(c, "selected_ratio"),
+               i + 1 < json_array_size(classes) ? "," : "");
+    (void)puts(json_array_size(classes) > CLASSES_SHOWN ? " ..." : "");
+}
+
 static void print_standing(const json_t *j)
 {
     const json_t *report = json_object_get(j, "last_report");
@@ -359,6 +376,7 @@ void view_jobs(const json_t *jobs)
         print_reported(j);
         print_rounds(j);
         print_shadow(j);
+        print_classes(j);
         (void)putchar('\n');
         print_epochs(json_object_get(j, "epochs"));
         if (json_array_size(json_object_get(j, "sessions")) > 0) {

@@ -44,9 +44,10 @@ enum config_order {
 struct config_job {
     char dataset[MESSAGE_NAME_BYTES_MAX + 1]; /* a [dataset NAME]; "": the only one */
     enum config_order order;
-    char irreducible[CONFIG_PATH_MAX]; /* a file of losses (irreducible.h); "": none */
-    uint32_t staleness;                /* D of the strict order, 1..4096; 64 */
-    struct job_settings settings;      /* all but dataset and secret; staleness by config_check() */
+    char irreducible[CONFIG_PATH_MAX];        /* a file of losses (irreducible.h); "": none */
+    char classes[MESSAGE_NAME_BYTES_MAX + 1]; /* a field of the records (classes.h); "": none */
+    uint32_t staleness;                       /* D of the strict order, 1..4096; 64 */
+    struct job_settings settings; /* all but dataset and secret; staleness by config_check() */
 };
 
 struct config {

@@ -195,6 +195,8 @@ const struct config_setting config_settings[] = {
      .meaning = "with select = cdf: the least probability"},
     {JOB("cdf_power", settings.selection.cdf_power), REAL(0, SELECT_CDF_POWER_MAX), LIVE,
      .meaning = "with select = cdf: kept with probability percentile^cdf_power"},
+    {JOB("classes", classes), .type = CONFIG_NAME, .default_shown = "(none)",
+     .meaning = "a field of the records (u8): the status tells what is selected of each class"},
     {JOB("credit", settings.credit), WHOLE(U32, 1, MESSAGE_CREDIT_MAX), .unit = "batches", LIVE,
      .meaning = "batches a trainer may hold at once, when it does not say"},
     {JOB("dataset", dataset), .type = CONFIG_NAME, .default_shown = "(the only one)",

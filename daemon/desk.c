@@ -156,10 +156,9 @@ static void drop_items(struct desk_work *w)
 static void prepare_answer(struct desk_work *w)
 {
     const struct selection *s = &w->ragged.selection;
-    struct frame list[] = {{s->indices, s->count * sizeof *s->indices},
-                           {s->weights, s->count * sizeof *s->weights}};
+    struct frame indices = {s->indices, s->count * sizeof *s->indices};
 
-    w->vectors = router_prepare(list, sizeof list / sizeof list[0]);
+    w->vectors = router_prepare(&indices, 1); /* the weights are all 1: not said */
 }
 
 /* A thread that is woken to work must not push aside the loop that woke it: for this thread, and

@@ -12,6 +12,7 @@
 #include "../proto/error.h"
 #include "changes.h"
 #include "desk.h"
+#include "classes.h"
 #include "irreducible.h"
 #include "loader.h"
 #include "router.h"
@@ -48,6 +49,7 @@ struct server {
     void (*drained_cb)(void *ctx);
     void *drained_ctx;
     float *irreducible[CONFIG_JOBS_MAX];
+    uint8_t *classes[CONFIG_JOBS_MAX];
     char *texts[CONFIG_JOBS_MAX]; /* the jobs' settings, as they are kept with the state */
     bool starved;                 /* a gather found no memory: no more in this turn */
     bool closing;
@@ -457,6 +459,24 @@ static int read_irreducible(struct server *s, size_t i, struct job_settings *set
     return rc;
 }
 
+static int read_classes(struct server *s, size_t i, const struct dataset *dataset,
+                        struct job_settings *settings, struct reason *why)
+{
+    const struct config_job *job = &s->config->jobs[i];
+    struct reason inner;
+    int rc;
+
+    if (job->classes[0] == '\0')
+        return 0;
+    rc = classes_read(dataset, settings->dataset.fields != NULL ? settings->dataset.fields : "",
+                      job->classes, &s->classes[i], &inner);
+    settings->classes = s->classes[i];
+    settings->classes_count = dataset_count(dataset);
+    if (rc != 0)
+        reason_set(why, "[job %s] %s", job->settings.name, inner.text);
+    return rc;
+}
+
 static int add_jobs(struct server *s, struct reason *why)
 {
     const struct config *c = s->config;
@@ -472,6 +492,8 @@ static int add_jobs(struct server *s, struct reason *why)
         settings.text = s->texts[i] = print_job(&c->jobs[i]);
         keeper_fill_secret(s->keeper, settings.secret);
         rc = read_irreducible(s, i, &settings, why);
+        if (rc == 0)
+            rc = read_classes(s, i, s->datasets[number], &settings, why);
         if (rc == 0)
             rc = engine_add_job(&s->engine, &settings, why);
         if (rc != 0)
@@ -556,6 +578,7 @@ static void release(struct server *s)
     for (size_t i = 0; i < CONFIG_JOBS_MAX; i++) {
         free(s->texts[i]);
         free(s->irreducible[i]);
+        free(s->classes[i]);
     }
     keeper_free(s->keeper);
     share_free(s->share);

@@ -380,6 +380,24 @@ static json_t *json_shadow(const struct job *j)
                      "selected_loss_ratio", real(s->selected_loss / s->loss));
 }
 
+static json_t *json_class(unsigned number, const struct job_class *c)
+{
+    return json_pack("{s:i, s:o, s:o, s:o}", "class", (int)number, "reported_count",
+                     count(c->reported), "selected_count", count(c->selected), "selected_ratio",
+                     real((double)c->selected / (double)c->reported));
+}
+
+/* Those of which something was reported; a job without classes has null here. */
+static json_t *json_classes(const struct job *j)
+{
+    json_t *list = j->by_class != NULL ? json_array() : json_null();
+
+    for (unsigned i = 0; j->by_class != NULL && i < JOB_CLASSES_MAX; i++)
+        if (j->by_class[i].reported > 0)
+            (void)json_array_append_new(list, json_class(i, &j->by_class[i]));
+    return list;
+}
+
 /* The cut is null while there is none; a job without a quarantine has null here. */
 static json_t *json_quarantine(const struct job *j)
 {
@@ -402,15 +420,15 @@ json_t *status_json_job(const struct job *j, const char *dataset, uint64_t now_m
 {
     json_t *report =
         json_pack("{s:o, s:o}", "all", json_stats(&j->last_all), "kept", json_stats(&j->last_kept));
-    json_t *rest =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings",
-                  json_settings(&j->settings), "age_sent", json_ages(&j->sent_ages), "age_reported",
-                  json_ages(&j->reported_ages), "leases", json_leases(&j->leases), "counters",
-                  json_job_counters(&j->metrics), "audit_bytes",
-                  j->audit.on ? count(j->audit.end - j->audit.begin) : json_null(), "last_report",
-                  report, "selection_shadow", json_shadow(j), "quarantine", json_quarantine(j),
-                  "bias", json_bias(j), "epochs", json_epochs(&j->coverage), "session_count",
-                  count(j->session_count), "sessions", json_sessions(j, now_ms));
+    json_t *rest = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "settings",
+        json_settings(&j->settings), "age_sent", json_ages(&j->sent_ages), "age_reported",
+        json_ages(&j->reported_ages), "leases", json_leases(&j->leases), "counters",
+        json_job_counters(&j->metrics), "audit_bytes",
+        j->audit.on ? count(j->audit.end - j->audit.begin) : json_null(), "last_report", report,
+        "selection_shadow", json_shadow(j), "selection_classes", json_classes(j), "quarantine",
+        json_quarantine(j), "bias", json_bias(j), "epochs", json_epochs(&j->coverage),
+        "session_count", count(j->session_count), "sessions", json_sessions(j, now_ms));
     json_t *progress = json_progress(j);
     json_t *job =
         json_pack("{s:o, s:o, s:o}", "name", json_text(j->settings.name), "dataset",

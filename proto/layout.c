@@ -154,7 +154,7 @@ static const struct layout_column loss_columns[] = {
     COUNTED_AS("classes", loss, items.classes, uint32_t, LOSS_CLASSES_COUNT),
 };
 
-enum { SELECTION_KEPT_COUNT = 9, SELECTION_SCORES_COUNT = 15 };
+enum { SELECTION_KEPT_COUNT = 9, SELECTION_SCORES_COUNT = 15, SELECTION_WEIGHTS_COUNT = 19 };
 static const struct layout_field selection_fields[] = {
     BATCH_TOKEN(selection),
     ANY_U64(selection, seq),
@@ -175,10 +175,11 @@ static const struct layout_field selection_fields[] = {
     LIMITED(selection, share.count, 0, MESSAGE_ITEMS_MAX),
     LIMITED(selection, share.present, 0, MESSAGE_ROUND_RANKS_MAX),
     FLOAT(selection, share.scale),
+    COUNT("weights.count", selection, weights, 0, MESSAGE_ITEMS_MAX),
 };
 static const struct layout_column selection_columns[] = {
     COUNTED(selection, indices, uint32_t, SELECTION_KEPT_COUNT, 0),
-    COUNTED(selection, weights, float, SELECTION_KEPT_COUNT, 0),
+    COUNTED(selection, weights, float, SELECTION_WEIGHTS_COUNT, 0),
     COUNTED(selection, scores, float, SELECTION_SCORES_COUNT, 0),
 };
 
@@ -364,6 +365,11 @@ static int check_selection(const struct message *m, struct reason *why)
                    s->kept.count, s->all.count);
         return -OHEM_MALFORMED;
     }
+    if (s->weights.count > 0 && s->weights.count != s->kept.count) {
+        reason_set(why, "SELECTION: weights.count is %zu; 0 or kept.count %" PRIu32 " is allowed",
+                   s->weights.count, s->kept.count);
+        return -OHEM_MALFORMED;
+    }
     if (s->share.count < s->kept.count) {
         reason_set(why,
                    "SELECTION: share.count is %" PRIu32 "; at least kept.count %" PRIu32
@@ -406,7 +412,7 @@ static const struct layout layouts[] = {
     {.type = MESSAGE_SELECTION,
      FIELDS(selection),
      COLUMNS(selection),
-     .optional_count = 1,
+     .optional_count = 2,
      .check = check_selection},
     {.type = MESSAGE_PING, FIELDS(ping)},
     {.type = MESSAGE_PONG, FIELDS(pong)},

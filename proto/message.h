@@ -277,7 +277,7 @@ struct message_selection {
     uint32_t ignored_count;      /* finite losses that could not be selected; not among `all` */
     struct message_share share;
     struct vector indices; /* u32[M], ascending */
-    struct vector weights; /* f32[M] */
+    struct vector weights; /* f32[M]; empty: all are 1 */
     struct vector scores;  /* f32[K] of a ragged report: the loss of each instance; else empty */
 };
 

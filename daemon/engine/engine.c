@@ -128,7 +128,7 @@ static void answer_selection(struct engine *e, const struct session *s, struct t
         .kept = chosen->kept,
         .share = share_of(s, a, chosen),
         .indices = {.data = chosen->indices, .count = chosen->count},
-        .weights = {.data = chosen->weights, .count = chosen->count},
+        .weights = {.data = chosen->weights, .count = chosen->weighted ? chosen->count : 0},
     };
     if (r != NULL)
         m.selection.scores = (struct vector){r->scores, r->k};

@@ -33,6 +33,11 @@ static int init_parts(struct job *j)
         rc = quarantine_init(&j->quarantine, (uint32_t)n, &s->quarantine);
     if (rc == 0 && s->quarantine.on)
         rc = (j->flags = malloc(MESSAGE_BATCH_SIZE_MAX)) != NULL ? 0 : -OHEM_NOMEM;
+    if (rc == 0 && s->classes != NULL) {
+        j->by_class = calloc(JOB_CLASSES_MAX, sizeof *j->by_class);
+        j->looked = malloc(MESSAGE_BATCH_SIZE_MAX * sizeof *j->looked);
+        rc = j->by_class != NULL && j->looked != NULL ? 0 : -OHEM_NOMEM;
+    }
     if (rc == 0)
         rc = coverage_init(&j->coverage, n, rng_make(s->seed, s->name, RNG_PERMUTATION));
     if (rc == 0)
@@ -117,6 +122,8 @@ void job_free(struct job *j)
     coverage_deinit(&j->coverage);
     quarantine_deinit(&j->quarantine);
     hardness_deinit(&j->hardness);
+    free(j->looked);
+    free(j->by_class);
     free(j->flags);
     free(j->losses);
     free(j);

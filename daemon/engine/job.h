@@ -67,6 +67,10 @@ struct job_settings {
      * 2022, equation 3). Lent, as long as the job is; NULL: all have 0 */
     const float *irreducible;
     uint64_t irreducible_count;
+    /* The class of each instance by id, for the status: nothing follows from it. Lent likewise;
+     * NULL: nobody asks. Of ids from the count on it is not known */
+    const uint8_t *classes;
+    uint64_t classes_count;
     const char *text; /* the settings for readers, kept with the state; lent, or NULL */
 };
 
@@ -81,6 +85,13 @@ struct job_shadow {
     uint64_t reports, instances, selected; /* instances: those with a finite loss */
     double loss, selected_loss;            /* sums over them */
 };
+
+/* Of a class, by the policy of selection, whether it is on or only looks on; since the start of the
+ * daemon or the last change of the policies. */
+struct job_class {
+    uint64_t reported, selected; /* instances with a finite loss; of these */
+};
+#define JOB_CLASSES_MAX 256u
 
 /* What is on disk of a durable job, and on its way there. */
 struct job_saved {
@@ -135,6 +146,9 @@ struct job {
     uint64_t lsn;               /* of the last report applied */
     struct loss_stats last_all, last_kept; /* of the last report */
     struct job_shadow shadow;
+    struct job_class *by_class; /* [JOB_CLASSES_MAX], or NULL: nobody asks */
+    uint32_t *looked;           /* scratch, with classes: [looked_count], selected in shadow */
+    uint32_t looked_count;
     struct recent recent;        /* the last losses, in free order */
     const struct ragged *ragged; /* of the report at hand; NULL: it is not ragged */
     struct rng select_rng;

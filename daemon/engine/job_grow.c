@@ -203,6 +203,8 @@ void job_set_policies(struct job *j, const struct job_settings *s)
     quarantine_set_policy(&j->quarantine, &s->quarantine);
     j->settings.quarantine = j->quarantine.policy;
     j->shadow = (struct job_shadow){0};
+    if (j->by_class != NULL)
+        memset(j->by_class, 0, JOB_CLASSES_MAX * sizeof *j->by_class);
     j->settings.batch_size = s->batch_size;
     job_set_selection(j, &s->selection);
     j->settings.credit = s->credit;

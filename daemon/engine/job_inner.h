@@ -124,6 +124,10 @@ struct job_shadow job_shadow_of(const struct selection *s);
 struct job_shadow job_look_on(struct job *j, const struct message_loss *loss, const uint32_t *ids,
                               struct selection *scratch);
 
+/** Count the classes of a report that counts, and of what the policy selects of it. */
+void job_note_classes(struct job *j, const uint32_t *ids, const float *losses, uint32_t count,
+                      const uint32_t *selected, uint32_t selected_count);
+
 /** The report counts: so does what was seen of it, and what was selected. */
 void job_note_selected(struct job *j, const struct job_shadow *seen, const struct selection *s);
 

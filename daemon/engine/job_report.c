@@ -188,6 +188,16 @@ static int take_in_round(struct job *j, struct session *s, struct lease *l,
     return 0;
 }
 
+/* In shadow the policy's selection is what it would have been. */
+static void note_classes(struct job *j, const struct lease *l, const struct job_shadow *seen)
+{
+    const struct selection *s = &l->answer.selection;
+    bool looked = seen->reports > 0;
+
+    job_note_classes(j, l->ids, j->losses, l->count, looked ? j->looked : s->indices,
+                     looked ? j->looked_count : s->count);
+}
+
 static int take_alone(struct job *j, struct session *s, struct lease *l,
                       const struct message_loss *loss, uint64_t digest, struct reason *why)
 {
@@ -203,6 +213,7 @@ static int take_alone(struct job *j, struct session *s, struct lease *l,
     a->digest = digest;
     a->seq = loss->seq;
     job_note_selected(j, &seen, &a->selection);
+    note_classes(j, l, &seen);
     return 0;
 }
 
@@ -219,6 +230,14 @@ static int take(struct job *j, struct session *s, struct lease *l, const struct 
     s->reports += rc == 0;
     out->flags = l->answer.flags;
     return rc;
+}
+
+/* Who says again what was answered is heard, and has been in that round. */
+static void note_repeat(struct job *j, const struct session *s, const struct message_loss *loss)
+{
+    j->metrics.reports_repeated++;
+    if (rounds_are_on(&j->rounds))
+        rounds_note(&j->rounds, s, s->rank, loss->round);
 }
 
 /* ---- a batch that is known ---------------------------------------------------------------------
@@ -246,7 +265,7 @@ static int report_known(struct job *j, struct session *s, struct lease *l,
         return 0;
     }
     if (l->state == LEASE_SETTLED) {
-        j->metrics.reports_repeated++;
+        note_repeat(j, s, loss);
         l->answer.seq = loss->seq; /* a step that was handed out again may have the same token */
         out->flags = l->answer.flags | SELECTION_FLAG_REPEATED;
         return 0;
@@ -288,7 +307,7 @@ static int repeat(struct job *j, struct session *s, const struct message_loss *l
         a->selection =
             (struct selection){.indices = a->selection.indices, .weights = a->selection.weights};
     }
-    j->metrics.reports_repeated++;
+    note_repeat(j, s, loss);
     *out = (struct job_outcome){l, SELECTION_FLAG_REPEATED | flags};
     return 0;
 }

@@ -24,8 +24,15 @@ void job_end_round(struct job *j, struct session *s, struct lease *l,
     struct lease_answer *a = &l->answer;
 
     if (entry->waits) {
-        rounds_add(&j->rounds, s, s->rank, loss->round, s->heard_ms, l->token, j->losses,
-                   entry->flags, l->count, a);
+        rounds_add(&j->rounds, s, s->rank,
+                   &(struct round_report){.number = loss->round,
+                                          .now_ms = s->heard_ms,
+                                          .token = l->token,
+                                          .count = l->count,
+                                          .ids = l->ids,
+                                          .losses = j->losses,
+                                          .flags = entry->flags,
+                                          .answer = a});
     } else {
         j->metrics.rounds_missed++;
         rounds_note(&j->rounds, s, s->rank, loss->round);
@@ -35,6 +42,17 @@ void job_end_round(struct job *j, struct session *s, struct lease *l,
 
 /* ---- answering ---------------------------------------------------------------------------------
  */
+
+static void note_classes(struct job *j, const struct round *r)
+{
+    for (uint32_t rank = 0; rank < j->rounds.policy.ranks; rank++) {
+        const struct round_shard *shard = r->shards[rank];
+
+        if (shard != NULL)
+            job_note_classes(j, shard->ids, shard->losses, shard->count,
+                             shard->answer.selection.indices, shard->answer.selection.count);
+    }
+}
 
 /* What the policy would have kept of all shards, if it only looks on. */
 static struct job_shadow look_on(struct job *j, struct round *r, const struct selection_input *in)
@@ -57,6 +75,7 @@ static struct job_shadow look_on(struct job *j, struct round *r, const struct se
         sum.loss += one.loss;
         sum.selected_loss += one.selected_loss;
     }
+    note_classes(j, r);
     return sum;
 }
 
@@ -99,6 +118,8 @@ struct round *job_next_round(struct job *j, uint64_t now_ms)
         recent_sort(&j->recent);
     seen = look_on(j, r, &in);
     rounds_choose(&j->rounds, r, selection_answered(&j->settings.selection), &in);
+    if (seen.reports == 0)
+        note_classes(j, r);
     for (uint32_t rank = 0; rank < j->rounds.policy.ranks; rank++)
         if (r->shards[rank] != NULL) {
             keep_answer(j, r->shards[rank]);

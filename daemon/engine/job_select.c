@@ -2,6 +2,9 @@
 #include "../../proto/error.h"
 #include "job_inner.h"
 
+#include <math.h>
+#include <string.h>
+
 int job_check_select(struct job *j, const struct message_select *select, struct reason *why)
 {
     if (select->rule == RULE_JOB)
@@ -104,7 +107,31 @@ struct job_shadow job_look_on(struct job *j, const struct message_loss *loss, co
     if (policy.rule == SELECTION_CDF)
         recent_sort(&j->recent);
     selection_choose(&policy, &in, scratch);
+    if (j->looked != NULL) {
+        memcpy(j->looked, scratch->indices, scratch->count * sizeof *j->looked);
+        j->looked_count = scratch->count;
+    }
     return job_shadow_of(scratch);
+}
+
+static struct job_class *class_of(struct job *j, uint32_t id)
+{
+    return id < j->settings.classes_count ? &j->by_class[j->settings.classes[id]] : NULL;
+}
+
+void job_note_classes(struct job *j, const uint32_t *ids, const float *losses, uint32_t count,
+                      const uint32_t *selected, uint32_t selected_count)
+{
+    struct job_class *c;
+
+    if (j->by_class == NULL || j->settings.selection.mode == SELECTION_OFF)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        if (isfinite(losses[i]) && (c = class_of(j, ids[i])) != NULL)
+            c->reported++;
+    for (uint32_t i = 0; i < selected_count; i++)
+        if ((c = class_of(j, ids[selected[i]])) != NULL)
+            c->selected++;
 }
 
 void job_note_selected(struct job *j, const struct job_shadow *seen, const struct selection *s)

@@ -142,6 +142,14 @@ static const unsigned char *copy_from(void *to, const unsigned char *at, size_t 
     return at + 4 * count;
 }
 
+static bool all_are_one(const float *weights, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (weights[i] < 1 || weights[i] > 1)
+            return false;
+    return true;
+}
+
 static void read_answer(struct lease_answer *a, const struct lease_row *row,
                         const unsigned char *at)
 {
@@ -157,6 +165,7 @@ static void read_answer(struct lease_answer *a, const struct lease_row *row,
     a->share = row->share;
     at = copy_from(a->selection.indices, at, row->selected);
     (void)copy_from(a->selection.weights, at, row->selected);
+    a->selection.weighted = !all_are_one(a->selection.weights, row->selected);
 }
 
 /* Do the answer's numbers say what a SELECTION can say? */

@@ -29,6 +29,7 @@ static void free_shard(struct round_shard *shard)
 {
     if (shard == NULL)
         return;
+    free(shard->ids);
     free(shard->losses);
     free(shard->flags);
     free(shard->answer.selection.indices);
@@ -43,12 +44,13 @@ static struct round_shard *new_shard(uint32_t capacity)
     if (shard == NULL)
         return NULL;
     shard->capacity = capacity;
+    shard->ids = malloc(capacity * sizeof *shard->ids);
     shard->losses = malloc(capacity * sizeof *shard->losses);
     shard->flags = malloc(capacity * sizeof *shard->flags);
     shard->answer.selection.indices = malloc(capacity * sizeof(uint32_t));
     shard->answer.selection.weights = malloc(capacity * sizeof(float));
-    if (shard->losses != NULL && shard->flags != NULL && shard->answer.selection.indices != NULL &&
-        shard->answer.selection.weights != NULL)
+    if (shard->ids != NULL && shard->losses != NULL && shard->flags != NULL &&
+        shard->answer.selection.indices != NULL && shard->answer.selection.weights != NULL)
         return shard;
     free_shard(shard);
     return NULL;
@@ -238,32 +240,39 @@ void rounds_note(struct rounds *t, const struct session *s, uint32_t rank, uint6
     mine->reported = mine->awaited = true;
 }
 
-void rounds_add(struct rounds *t, struct session *s, uint32_t rank, uint64_t number,
-                uint64_t now_ms, struct token token, const float *losses, const uint8_t *flags,
-                uint32_t count, const struct lease_answer *answer)
+/* The memory of the shard's answer stays its own. */
+static void fill_shard(struct round_shard *shard, struct session *s, const struct round_report *in)
 {
-    struct round *r = find(t, number);
-    struct round_shard *shard = SLIST_FIRST(&t->spare_shards);
     struct selection memory = shard->answer.selection;
 
-    if (r == NULL)
-        r = open_round(t, number, now_ms + t->policy.ms);
-    SLIST_REMOVE_HEAD(&t->spare_shards, spare);
     shard->session = s;
-    shard->token = token;
-    shard->count = count;
-    memcpy(shard->losses, losses, count * sizeof *losses);
-    memset(shard->flags, 0, count);
-    if (flags != NULL)
-        memcpy(shard->flags, flags, count);
-    shard->answer = *answer;
+    shard->token = in->token;
+    shard->count = in->count;
+    memcpy(shard->ids, in->ids, in->count * sizeof *in->ids);
+    memcpy(shard->losses, in->losses, in->count * sizeof *in->losses);
+    memset(shard->flags, 0, in->count);
+    if (in->flags != NULL)
+        memcpy(shard->flags, in->flags, in->count);
+    shard->answer = *in->answer;
     shard->answer.selection.indices = memory.indices;
     shard->answer.selection.weights = memory.weights;
+}
+
+void rounds_add(struct rounds *t, struct session *s, uint32_t rank,
+                const struct round_report *report)
+{
+    struct round *r = find(t, report->number);
+    struct round_shard *shard = SLIST_FIRST(&t->spare_shards);
+
+    if (r == NULL)
+        r = open_round(t, report->number, report->now_ms + t->policy.ms);
+    SLIST_REMOVE_HEAD(&t->spare_shards, spare);
+    fill_shard(shard, s, report);
     r->shards[rank] = shard;
     r->present++;
-    r->total += count;
-    t->total += count;
-    rounds_note(t, s, rank, number);
+    r->total += shard->count;
+    t->total += shard->count;
+    rounds_note(t, s, rank, report->number);
 }
 
 static bool is_of(const struct round_shard *shard, const struct session *s, struct token token)

@@ -44,6 +44,7 @@ struct round_shard {
     struct session *session;
     struct token token;
     uint32_t count;
+    uint32_t *ids;              /* [count] */
     float *losses;              /* [count] */
     uint8_t *flags;             /* [count] LOSS_FLAG_* */
     struct lease_answer answer; /* what it is to be told; its selection is the round's to fill */
@@ -109,14 +110,20 @@ bool rounds_is_over(const struct rounds *t, const struct session *s, uint32_t ra
 /** Room for a report of so many losses. @return 0 or -OHEM_NOMEM */
 int rounds_reserve(struct rounds *t, uint64_t number, uint32_t count);
 
-/**
- * A report comes into a round that is not over for it; rounds_reserve() said yes. It is copied, but
- * of `answer` only the numbers.
- * @param flags  NULL: all 0
- */
-void rounds_add(struct rounds *t, struct session *s, uint32_t rank, uint64_t number,
-                uint64_t now_ms, struct token token, const float *losses, const uint8_t *flags,
-                uint32_t count, const struct lease_answer *answer);
+/* A report for a round, of a batch of `count` instances. */
+struct round_report {
+    uint64_t number, now_ms;
+    struct token token;
+    uint32_t count;
+    const uint32_t *ids;
+    const float *losses;
+    const uint8_t *flags;              /* NULL: all 0 */
+    const struct lease_answer *answer; /* of which the selection is still to be filled */
+};
+
+/** It comes into a round that is not over for it; rounds_reserve() said yes. Copied. */
+void rounds_add(struct rounds *t, struct session *s, uint32_t rank,
+                const struct round_report *report);
 
 /** This rank has reported for this round, in it or too late. */
 void rounds_note(struct rounds *t, const struct session *s, uint32_t rank, uint64_t number);

@@ -57,6 +57,7 @@ static void take_apart(const struct rounds *t, const struct round *r, const stru
         describe(shard);
         own = &shard->answer.selection;
         own->count = 0;
+        own->weighted = all->weighted;
         for (; next < all->count && all->indices[next] < begin + shard->count; next++) {
             own->indices[own->count] = all->indices[next] - begin;
             own->weights[own->count++] = all->weights[next];

@@ -298,6 +298,7 @@ void selection_choose(const struct selection_policy *policy, const struct select
     out->all = l.stats;
     out->nonfinite_count = in->count - l.stats.count - out->ignored_count;
     out->count = 0;
+    out->weighted = policy->rule == SELECTION_CDF;
     out->kept = (struct loss_stats){0};
     if (policy->rule == SELECTION_NEGPOS)
         choose_negpos(policy, in, &l, out->weights, out);

@@ -62,6 +62,7 @@ struct selection_input {
 struct selection {
     uint32_t *indices;
     float *weights; /* s: 1, but with cdf 1/probability */
+    bool weighted;  /* not all of them are 1 */
     uint32_t count; /* M */
     uint32_t nonfinite_count;
     uint32_t ignored_count;      /* finite and flagged as ignored; the three add up to K: */

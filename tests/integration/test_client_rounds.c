@@ -175,7 +175,7 @@ static void a_killed_daemon_forgets_who_waited_and_no_loss(void **state)
     assert_share(daemon_selection(one), 0, 0, 0, 0);
     ohem_release(one);
     other = submit(&p, 1, hard, OHEM_ROUND_NEXT);
-    (void)daemon_selection(other); /* alone, when the other has reported it again */
+    (void)daemon_selection(other); /* too late, if the other said its report again before */
     ohem_release(other);
     one = submit(&p, 0, easy, OHEM_ROUND_NEXT);
     other = submit(&p, 1, hard, OHEM_ROUND_NEXT);

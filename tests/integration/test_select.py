@@ -1,5 +1,6 @@
 """test_select.py - the policies of the selection as a trainer and an operator see them."""
 import os
+import shutil
 import signal
 import subprocess
 
@@ -96,6 +97,48 @@ def in_shadow_all_are_selected_and_the_status_tells_what_would_have_been():
         out = ohemctl_jobs(daemon)
         assert "threshold, above 1.5, at least 1, but all are selected: shadow\n" in out
         assert "would have selected 15.8 % of the instances, 53.3 % of the loss\n" in out
+
+
+def serve_classes(policy, fields="kind = u8@12"):
+    """The class of instance i is the last digit of i, as a character."""
+    make_dataset("data", [b"record %06d" % i for i in range(N)])
+    return Daemon(config=configure(policy).replace("[job", f"fields = {fields}\n[job"))
+
+
+@case
+def the_status_tells_what_is_selected_of_each_class():
+    for mode in ("on", "shadow"):
+        with serve_classes(f"classes = kind\nkeep = 0.3\nselect_mode = {mode}\n") as daemon:
+            seen, selected = np.zeros(256, int), np.zeros(256, int)
+            with Client(daemon.listen, credit=1) as client:
+                assert daemon.get("/v1/jobs/default")["selection_classes"] == []
+                for _ in range(9):
+                    batch = client.take()
+                    classes = np.array([ord(str(i)[-1]) for i in batch.ids])
+                    losses = np.where(np.arange(K) == 4, np.nan, classes.astype(float))
+                    client.report(batch, losses)
+                    client.release(batch)
+                    hardest = np.argsort(-np.nan_to_num(losses, nan=-1), kind="stable")[:3]
+                    np.add.at(seen, classes[np.isfinite(losses)], 1)
+                    np.add.at(selected, classes[hardest], 1)
+            told = daemon.get("/v1/jobs/default")["selection_classes"]
+            assert [(c["class"], c["reported_count"], c["selected_count"]) for c in told] == [
+                (c, seen[c], selected[c]) for c in np.flatnonzero(seen)]
+            assert f"selected of each: {told[0]['class']} " in ohemctl_jobs(daemon)
+        shutil.rmtree("data")
+
+
+@case
+def a_class_that_cannot_be_read_is_named():
+    for policy, fields, words in (
+            ("classes = other\n", "kind = u8@12", "classes = other: the data set has no field"),
+            ("classes = kind\n", "kind = u16@0", "is of type u16; a single u8 is wanted"),
+            ("classes = kind\n", "kind = u8[2]@0", "is of type u8[]; a single u8 is wanted")):
+        daemon = serve_classes(policy, fields)
+        daemon.launch()
+        assert daemon.process.wait(DEADLINE_SECONDS) == 2
+        assert words in daemon.log(), daemon.log()
+        shutil.rmtree("data")
 
 
 @case

@@ -158,10 +158,19 @@ static bool is_complete(const struct referee *f, uint64_t round)
     return true;
 }
 
+void referee_repeated(struct referee *f, uint32_t owner, uint64_t round)
+{
+    struct referee_rank *rank = &f->ranks[referee_rank_of(f, owner)];
+
+    if (!rank->taken || rank->owner != owner)
+        return;
+    rank->last = rank->reported && rank->last > round ? rank->last : round;
+    rank->reported = rank->awaited = true;
+}
+
 void referee_taken(struct referee *f, uint32_t owner, const struct message_loss *loss,
                    const float *losses, bool waits, bool late, uint64_t lsn, uint64_t now_ms)
 {
-    struct referee_rank *rank = &f->ranks[referee_rank_of(f, owner)];
     const struct referee_report *first = in_round(f, loss->round, UINT32_MAX);
     struct referee_report *p;
     uint32_t k = (uint32_t)loss->losses.count;
@@ -190,10 +199,7 @@ void referee_taken(struct referee *f, uint32_t owner, const struct message_loss 
             memcpy(p->flags, loss->flags.data, k);
         f->pending_count++;
     }
-    if (!rank->taken || rank->owner != owner)
-        return;
-    rank->last = rank->reported && rank->last > loss->round ? rank->last : loss->round;
-    rank->reported = rank->awaited = true;
+    referee_repeated(f, owner, loss->round);
 }
 
 /* ---- what they are told ---------------------------------------------------------------------- */

@@ -79,6 +79,9 @@ bool referee_holds(const struct referee *f, uint32_t owner, struct token token);
 void referee_taken(struct referee *f, uint32_t owner, const struct message_loss *loss,
                    const float *losses, bool waits, bool late, uint64_t lsn, uint64_t now_ms);
 
+/** A report for this round that was answered before was said again, and answered so. */
+void referee_repeated(struct referee *f, uint32_t owner, uint64_t round);
+
 /** The call is over: judge what the engine said in it. */
 void referee_settle(struct referee *f, uint64_t now_ms);
 

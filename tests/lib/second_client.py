@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import deque
 
+import numpy as np
 import zmq
 
 import second_share as share
@@ -313,6 +314,8 @@ class Client:
 
     def _keep_selection(self, fields):
         token = fields["token"]
+        if not fields["weights.count"]:
+            fields["weights"] = np.ones(fields["kept.count"], "<f4")
         for batch in (self.batches.get(token), self.kept.get(token)):
             if batch is not None and batch.selection is None:
                 batch.selection = fields

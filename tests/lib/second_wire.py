@@ -164,9 +164,10 @@ MESSAGES = [
              u32("ignored_count", named=MESSAGE_ITEMS_MAX),
              u32("scores.count", named=MESSAGE_BATCH_SIZE_MAX),
              u32("share.count", named=MESSAGE_ITEMS_MAX),
-             u32("share.present", named=MESSAGE_ROUND_RANKS_MAX), f32("share.scale")],
-            [Vector("indices", "<u4", "kept.count"), Vector("weights", "<f4", "kept.count"),
-             Vector("scores", "<f4", "scores.count")], 1),
+             u32("share.present", named=MESSAGE_ROUND_RANKS_MAX), f32("share.scale"),
+             u32("weights.count", named=MESSAGE_ITEMS_MAX)],
+            [Vector("indices", "<u4", "kept.count"), Vector("weights", "<f4", "weights.count"),
+             Vector("scores", "<f4", "scores.count")], 2),
     Message(7, "PING", [KEY, u64("nonce")], []),
     Message(8, "PONG", [u64("nonce"), u64("boot"), u64("durable_seq")], []),
     Message(9, "BYE", [KEY, TEXT], []),
@@ -335,6 +336,8 @@ def _check_fields(message, fields):
     if message.name == "SELECTION":
         if fields["kept.count"] > fields["all.count"]:
             raise Refused("MALFORMED", "SELECTION", "more kept than there are")
+        if fields["weights.count"] not in (0, fields["kept.count"]):
+            raise Refused("MALFORMED", "SELECTION", "weights for some of the kept")
         if fields["share.count"] < fields["kept.count"]:
             raise Refused("MALFORMED", "SELECTION", "fewer in the round than of this rank")
         most = MESSAGE_ITEMS_MAX if fields["scores.count"] else MESSAGE_BATCH_SIZE_MAX

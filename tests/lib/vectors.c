@@ -281,6 +281,7 @@ static void put_selection(FILE *f, const struct message_selection *m)
                   m->durable_seq, m->ignored_count, m->scores.count);
     (void)fprintf(f, "share.count %" PRIu32 "\nshare.present %" PRIu32 "\nshare.scale %.9g\n",
                   m->share.count, m->share.present, (double)m->share.scale);
+    (void)fprintf(f, "weights.count %zu\n", m->weights.count);
     put_u32s(f, "indices", m->indices);
     put_f32s(f, "weights", m->weights);
     put_f32s(f, "scores", m->scores);

@@ -324,6 +324,8 @@ static void judge_in_round(struct world *w, struct survivor *s, const struct mes
     }
     if (w->answered == MESSAGE_ERROR || (w->answer.flags & SELECTION_FLAG_REPEATED) != 0) {
         (void)oracle_reported(o, s->number, loss, &w->answer, w->now_ms);
+        if (w->answered == MESSAGE_SELECTION)
+            referee_repeated(f, s->number, loss->round);
         return;
     }
     CHECK(w->answered == 0 || w->answer.lsn == taken.lsn, "a report is number %" PRIu64,

@@ -330,6 +330,7 @@ def the_structs_are_those_of_the_header():
 def an_interrupt_ends_a_wait_at_once():
     with serve() as daemon, ohem.Loader(daemon.listen, credit=1) as loader:
         batch = loader.next()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # perhaps it was ignored
         timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
         daemon.process.send_signal(signal.SIGSTOP)
         timer.start()
