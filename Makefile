@@ -252,6 +252,9 @@ format:
 lint: deps-lint
 	tests/lib/lint.sh
 
+# the configuration's name, the folders', what the description and the head say beside
+make_unit = sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|; s|@NAME@|$(1)|' \
+  -e 's|@FOLDER@|$(2)|g; s|@OF@|$(3)|; s|@WHICH@|$(4)|; s|@UNIT@|ohemd|' deploy/ohemd.service
 install: all
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(SBINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR)/ohem \
 	  $(UNITDIR) $(SYSUSERSDIR) $(SYSCONFDIR)/ohemd $(DOCDIR)/examples $(PYTHONDIR)/ohem)
@@ -263,8 +266,9 @@ install: all
 	install -m 644 $(O)/libohem.a $(DESTDIR)$(LIBDIR)/
 	install -m 644 $(O)/ohem.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
 	install -m 644 client/ohem.h proto/error.h $(DESTDIR)$(INCLUDEDIR)/ohem/
-	sed 's|@SBINDIR@|$(SBINDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|' deploy/ohemd.service \
-	  > $(DESTDIR)$(UNITDIR)/ohemd.service
+	$(call make_unit,ohemd,ohemd,,) > $(DESTDIR)$(UNITDIR)/ohemd.service
+	$(call make_unit,%i,ohemd-%i, (%i), for each /etc/ohemd/NAME.conf that is started as ohemd@NAME) \
+	  > $(DESTDIR)$(UNITDIR)/ohemd@.service
 	install -m 644 deploy/ohemd.sysusers $(DESTDIR)$(SYSUSERSDIR)/ohemd.conf
 	install -m 644 deploy/ohemd.conf $(DESTDIR)$(DOCDIR)/ohemd.conf.sample
 	test -e $(DESTDIR)$(SYSCONFDIR)/ohemd/ohemd.conf || \

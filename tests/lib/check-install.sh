@@ -13,12 +13,19 @@ LD_LIBRARY_PATH=$root/usr/lib "$root/trainer" --help >/dev/null 2>&1 || [ $? -le
 LD_LIBRARY_PATH=$root/usr/lib ldd "$root/trainer" >"$root/linked" # not into a grep -q: ldd dislikes a closed pipe
 grep -q "$root/usr/lib/libohem.so.0" "$root/linked"
 for file in usr/sbin/ohemd usr/bin/ohemctl usr/bin/ohem-import usr/lib/libohem.a \
-    usr/lib/systemd/system/ohemd.service usr/lib/sysusers.d/ohemd.conf etc/ohemd/ohemd.conf; do
+    usr/lib/systemd/system/ohemd.service usr/lib/systemd/system/ohemd@.service usr/lib/sysusers.d/ohemd.conf etc/ohemd/ohemd.conf; do
     test -s "$root/$file" || { echo "not installed: $file" >&2; exit 1; }
 done
-if grep -q "@[A-Z]*@" "$root/usr/lib/systemd/system/ohemd.service"; then
+units=("$root/usr/lib/systemd/system/ohemd.service" "$root/usr/lib/systemd/system/ohemd@.service")
+if grep -q "@[A-Z]*@" "${units[@]}"; then
     echo "placeholder left" >&2
     exit 1
+fi
+grep -q "^StateDirectory=ohemd-%i$" "${units[1]}"
+# 1.5 of 10 at most are open, each by a line that says why
+if command -v systemd-analyze >/dev/null; then
+    systemd-analyze security --offline=true --threshold=15 --no-pager "${units[0]}" >"$root/exposure"
+    tail -1 "$root/exposure"
 fi
 "$root/usr/sbin/ohemd" --version >/dev/null
 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root/usr/lib/python3/dist-packages LD_LIBRARY_PATH=$root/usr/lib \
