@@ -77,7 +77,7 @@ struct ohem_options {
     const char *job;      /* NULL: "default" */
     uint32_t batch_size;  /* K, 1..65536 and at most N; 0: the job's own */
     uint32_t credit;      /* batches held at once, 1..64, those read ahead included; 0: the job's */
-    uint32_t rank;        /* of this trainer among those of the job, for logs */
+    uint32_t rank; /* of this trainer among those of the job: for rounds (ohem_round()) and logs */
     int connect_timeout_ms; /* 0: 10,000; -1: without end */
     const char *agent;      /* a name for the daemon's log; NULL: the program's */
     enum ohem_layout layout;

@@ -12,8 +12,7 @@
 #include "../proto/error.h"
 #include "changes.h"
 #include "desk.h"
-#include "classes.h"
-#include "irreducible.h"
+#include "job_files.h"
 #include "loader.h"
 #include "router.h"
 
@@ -48,10 +47,8 @@ struct server {
     uv_timer_t due, drain;
     void (*drained_cb)(void *ctx);
     void *drained_ctx;
-    float *irreducible[CONFIG_JOBS_MAX];
-    uint8_t *classes[CONFIG_JOBS_MAX];
-    char *texts[CONFIG_JOBS_MAX]; /* the jobs' settings, as they are kept with the state */
-    bool starved;                 /* a gather found no memory: no more in this turn */
+    struct job_files files[CONFIG_JOBS_MAX];
+    bool starved; /* a gather found no memory: no more in this turn */
     bool closing;
 };
 
@@ -423,60 +420,6 @@ static void readable_cb(uv_poll_t *poll, int status, int events)
 /* ---- making and ending -------------------------------------------------------------------------
  */
 
-/* The job's section. @return malloc'd, or NULL without memory */
-static char *print_job(const struct config_job *job)
-{
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-
-    if (out == NULL)
-        return NULL;
-    config_print_job(job, out);
-    if (fclose(out) == 0)
-        return text;
-    free(text);
-    return NULL;
-}
-
-static int read_irreducible(struct server *s, size_t i, struct job_settings *settings,
-                            struct reason *why)
-{
-    const struct config_job *job = &s->config->jobs[i];
-    struct reason inner;
-    int rc;
-
-    if (job->irreducible[0] == '\0')
-        return 0;
-    rc = irreducible_read(job->irreducible, settings->dataset.instance_count, &s->irreducible[i],
-                          &settings->irreducible_count, &inner);
-    settings->irreducible = s->irreducible[i];
-    if (rc != 0)
-        reason_set(why, "[job %s] %s", job->settings.name, inner.text);
-    else if (settings->irreducible_count < settings->dataset.instance_count)
-        log_warning("job", "instances from %" PRIu64 " on have no irreducible loss name=%s",
-                    settings->irreducible_count, job->settings.name);
-    return rc;
-}
-
-static int read_classes(struct server *s, size_t i, const struct dataset *dataset,
-                        struct job_settings *settings, struct reason *why)
-{
-    const struct config_job *job = &s->config->jobs[i];
-    struct reason inner;
-    int rc;
-
-    if (job->classes[0] == '\0')
-        return 0;
-    rc = classes_read(dataset, settings->dataset.fields != NULL ? settings->dataset.fields : "",
-                      job->classes, &s->classes[i], &inner);
-    settings->classes = s->classes[i];
-    settings->classes_count = dataset_count(dataset);
-    if (rc != 0)
-        reason_set(why, "[job %s] %s", job->settings.name, inner.text);
-    return rc;
-}
-
 static int add_jobs(struct server *s, struct reason *why)
 {
     const struct config *c = s->config;
@@ -489,11 +432,8 @@ static int add_jobs(struct server *s, struct reason *why)
         while (strcmp(c->datasets[number].name, c->jobs[i].dataset) != 0)
             number++; /* config_check() saw to it that there is one */
         settings.dataset = generations_describe(s->generations, number);
-        settings.text = s->texts[i] = print_job(&c->jobs[i]);
         keeper_fill_secret(s->keeper, settings.secret);
-        rc = read_irreducible(s, i, &settings, why);
-        if (rc == 0)
-            rc = read_classes(s, i, s->datasets[number], &settings, why);
+        rc = job_files_read(&c->jobs[i], s->datasets[number], &settings, &s->files[i], why);
         if (rc == 0)
             rc = engine_add_job(&s->engine, &settings, why);
         if (rc != 0)
@@ -549,12 +489,12 @@ struct generations *server_generations(struct server *s)
 static void configure_job(struct server *s, size_t i)
 {
     struct job_settings settings = s->config->jobs[i].settings;
-    char *text = print_job(&s->config->jobs[i]);
+    char *text = job_files_print(&s->config->jobs[i]);
 
     settings.text = text;
     job_set_policies(engine_find_job(&s->engine, settings.name), &settings);
-    free(s->texts[i]);
-    s->texts[i] = text;
+    free(s->files[i].text);
+    s->files[i].text = text;
 }
 
 void server_configure(struct server *s)
@@ -575,11 +515,8 @@ static void release(struct server *s)
     loader_free(s->loader);
     desk_free(s->desk);
     engine_deinit(&s->engine);
-    for (size_t i = 0; i < CONFIG_JOBS_MAX; i++) {
-        free(s->texts[i]);
-        free(s->irreducible[i]);
-        free(s->classes[i]);
-    }
+    for (size_t i = 0; i < CONFIG_JOBS_MAX; i++)
+        job_files_free(&s->files[i]);
     keeper_free(s->keeper);
     share_free(s->share);
     generations_free(s->generations);

@@ -29,7 +29,7 @@
 #define ROUND_INSTANCES_MAX (1u << 22) /* in all open rounds; likewise */
 
 struct round_policy {
-    uint32_t ranks; /* R, 2..MESSAGE_ROUND_RANKS_MAX; 0: no rounds */
+    uint32_t ranks; /* R, 1..MESSAGE_ROUND_RANKS_MAX; 0: no rounds */
     uint64_t ms;    /* from a round's first report until it is answered anyhow */
     bool balanced;  /* the rule is applied to each shard by itself, not to all together */
 };
