@@ -24,6 +24,8 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 DOCDIR ?= $(PREFIX)/share/doc/ohemd
+MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
 ifeq ($(origin CC),default)
@@ -257,7 +259,8 @@ make_unit = sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@SYSCONFDIR@|$(SYSCONFDIR)|; s|@N
   -e 's|@FOLDER@|$(2)|g; s|@OF@|$(3)|; s|@WHICH@|$(4)|; s|@UNIT@|ohemd|' deploy/ohemd.service
 install: all
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(SBINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR)/ohem \
-	  $(UNITDIR) $(SYSUSERSDIR) $(SYSCONFDIR)/ohemd $(DOCDIR)/examples $(PYTHONDIR)/ohem)
+	  $(UNITDIR) $(SYSUSERSDIR) $(SYSCONFDIR)/ohemd $(DOCDIR)/examples $(PYTHONDIR)/ohem \
+	  $(addprefix $(MANDIR)/man,1 3 5 8) $(COMPLETIONDIR))
 	install -m 755 $(O)/ohemd $(DESTDIR)$(SBINDIR)/
 	install -m 755 $(O)/ohemctl $(O)/ohem-import $(DESTDIR)$(BINDIR)/
 	install -m 755 $(O)/libohem.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libohem.so.$(VERSION)
@@ -275,6 +278,14 @@ install: all
 	  install -m 644 deploy/ohemd.conf $(DESTDIR)$(SYSCONFDIR)/ohemd/ohemd.conf
 	install -m 644 README.md proto/PROTOCOL.md deploy/ohemd.rules.yml $(DESTDIR)$(DOCDIR)/
 	install -m 644 $(EXAMPLE_SRC) client/examples/train_pytorch.py $(DESTDIR)$(DOCDIR)/examples/
+	install -m 644 deploy/man/ohemd.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 deploy/man/ohemctl.1 deploy/man/ohem-import.1 $(DESTDIR)$(MANDIR)/man1/
+	install -m 644 deploy/man/libohem.3 $(DESTDIR)$(MANDIR)/man3/
+	{ cat deploy/man/ohemd.conf.5.in; $(O)/ohemd --help-config | awk -f deploy/man/settings.awk; } \
+	  > $(DESTDIR)$(MANDIR)/man5/ohemd.conf.5
+	install -m 644 deploy/completion/ohemd.bash $(DESTDIR)$(COMPLETIONDIR)/ohemd
+	ln -sf ohemd $(DESTDIR)$(COMPLETIONDIR)/ohemctl
+	ln -sf ohemd $(DESTDIR)$(COMPLETIONDIR)/ohem-import
 	install -m 644 client/python/ohem/*.py client/python/ohem/py.typed $(DESTDIR)$(PYTHONDIR)/ohem/
 
 clean:

@@ -27,6 +27,41 @@ if command -v systemd-analyze >/dev/null; then
     systemd-analyze security --offline=true --threshold=15 --no-pager "${units[0]}" >"$root/exposure"
     tail -1 "$root/exposure"
 fi
+# the pages and the completion know each option, verb, setting and function
+man=$root/usr/share/man
+says() { # FILE WORD...: a page, its escaped hyphens aside, has the words
+    local text
+    text=$(sed 's/\\-/-/g' "$1")
+    for word in "${@:2}"; do
+        [[ $text == *"$word"* ]] || { echo "$(basename "$1") does not say $word" >&2; exit 1; }
+    done
+}
+options_of() { "$1" --help 2>&1 | grep -o -e '--[a-z][a-z-]*' | sort -u; }
+for tool in sbin/ohemd:man8/ohemd.8 bin/ohemctl:man1/ohemctl.1 bin/ohem-import:man1/ohem-import.1; do
+    mapfile -t options < <(options_of "$root/usr/${tool%:*}")
+    says "$man/${tool#*:}" "${options[@]}"
+    says "$root/usr/share/bash-completion/completions/ohemd" "${options[@]}"
+done
+verbs=(status jobs hist top show quarantine pardon unpardon why reset)
+says "$man/man1/ohemctl.1" "${verbs[@]}"
+mapfile -t settings < <("$root/usr/sbin/ohemd" --help-config | awk '/^[a-z]/ && NR > 1 {print ".B " $1}')
+[ "${#settings[@]}" -gt 60 ]
+says "$man/man5/ohemd.conf.5" "${settings[@]}"
+mapfile -t functions < <(grep -o 'ohem_[a-z_0-9]*' client/libohem.map)
+says "$man/man3/libohem.3" "${functions[@]}"
+if command -v man >/dev/null; then
+    for page in "$man"/man?/*; do
+        LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z "$page" >/dev/null 2>"$root/warnings"
+        [ ! -s "$root/warnings" ] || { cat "$root/warnings" >&2; exit 1; }
+    done
+fi
+(
+    # shellcheck disable=SC1091
+    source "$root/usr/share/bash-completion/completions/ohemctl"
+    COMP_WORDS=(ohemctl unp) COMP_CWORD=1
+    _ohemctl
+    [ "${COMPREPLY[*]}" = unpardon ]
+)
 "$root/usr/sbin/ohemd" --version >/dev/null
 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root/usr/lib/python3/dist-packages LD_LIBRARY_PATH=$root/usr/lib \
     /usr/bin/python3 -c 'import ohem; assert ohem.version()'
