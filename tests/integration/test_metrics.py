@@ -1,5 +1,6 @@
 """test_metrics.py - what Prometheus scrapes, read by a small parser of its text format."""
 import http.client
+import json
 import os
 import re
 import socket
@@ -85,6 +86,25 @@ def the_alert_rules_name_metrics_that_there_are():
         named = set(re.findall(r"ohemd_[a-z_]+", file.read()))
     with serve(f"state = {os.path.abspath('state')}\n") as daemon:
         assert len(named) > 8 and named <= scrape(daemon).keys(), named - scrape(daemon).keys()
+
+
+@case
+def the_dashboard_shows_metrics_that_there_are():
+    with open(os.path.join(os.environ.get("OHEM_SOURCE", "."), "deploy/grafana/ohemd.json"), encoding="utf-8") as file:
+        board = json.load(file)
+    panels = board["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels) >= 12
+    places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
+    assert len(places) == len(panels), "panels lie on each other"
+    with serve(f"state = {os.path.abspath('state')}\n") as daemon:
+        families = scrape(daemon)
+    for panel in panels:
+        for target in panel["targets"]:
+            named = set(re.findall(r"ohemd_[a-z_]+", target["expr"]))
+            assert named and {re.sub("_bucket$", "", name) for name in named} <= families.keys(), target
+            for name in re.findall(r"(ohemd_[a-z_]+)\{ohem_job", target["expr"]):  # it has that label
+                samples = families[re.sub("_bucket$", "", name)][1]
+                assert all("ohem_job=" in labels for _, labels in samples), name
 
 
 @case
