@@ -100,11 +100,11 @@ void engine_tell(struct engine *e, const struct session *s, const char *what, co
         e->out.event(e->out.ctx, s, what, detail);
 }
 
-/* Without rounds each batch is one. */
+/* Without rounds each batch is one; so was what was answered before there were any. */
 static struct message_share share_of(const struct session *s, const struct lease_answer *a,
                                      const struct selection *chosen)
 {
-    if (rounds_are_on(&s->job->rounds))
+    if (rounds_are_on(&s->job->rounds) && a->share.count >= chosen->count)
         return a->share;
     return (struct message_share){.count = chosen->count, .present = 1, .scale = 1};
 }

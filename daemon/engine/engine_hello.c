@@ -116,6 +116,8 @@ static void resume(struct engine *e, uint64_t peer, struct session *s,
     struct reason why;
     int rc = check_same(s, hello, &why);
 
+    if (rc == 0)
+        rc = job_check_round(s->job, s->rank, s->batch_size, &why);
     if (rc != 0) {
         engine_refuse(e, peer, MESSAGE_HELLO, (struct token){0}, rc, why.text);
         return;
@@ -212,6 +214,9 @@ static int join(struct engine *e, uint64_t peer, const struct message_hello *hel
     struct job *j = NULL;
     int rc = check_hello(e, hello, &j, why);
 
+    if (rc != 0)
+        return rc;
+    rc = job_check_round(j, hello->rank, job_batch_size(j, hello->batch_size), why);
     if (rc != 0)
         return rc;
     limit_credit(e, j, &wishes);

@@ -184,6 +184,11 @@ uint64_t job_batch_bytes_max(const struct job *j, uint32_t batch_size, enum mess
 int job_join(struct job *j, const struct message_hello *hello, uint64_t peer, uint64_t number,
              uint64_t now_ms, struct session **out, struct reason *why);
 
+/** May a trainer with this rank and K take part in the job's rounds? To be asked at each HELLO: of
+ * an earlier life sessions may be left that may not. @return 0, or -OHEM_INVALID, -OHEM_TOO_LARGE
+ */
+int job_check_round(const struct job *j, uint32_t rank, uint32_t batch_size, struct reason *why);
+
 /** A session ends: its open batches go back to the pool. Frees it. */
 void job_leave(struct job *j, struct session *s);
 

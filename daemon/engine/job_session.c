@@ -27,26 +27,6 @@ static int check_order(const struct job *j, const struct message_hello *hello, s
     return 0;
 }
 
-/* All shards of a round are chosen from together. */
-static int check_round(const struct job *j, const struct message_hello *hello, struct reason *why)
-{
-    uint32_t ranks = j->settings.round.ranks;
-
-    if (hello->rank >= ranks) {
-        reason_set(why, "rank %u: job '%s' has rounds of %u ranks, 0..%u (round)", hello->rank,
-                   j->settings.name, ranks, ranks - 1);
-        return -OHEM_INVALID;
-    }
-    if ((uint64_t)ranks * hello->batch_size > MESSAGE_ITEMS_MAX) {
-        reason_set(why,
-                   "batch size %u: job '%s' has rounds of %u ranks, and a round at most %u "
-                   "instances (MESSAGE_ITEMS_MAX)",
-                   hello->batch_size, j->settings.name, ranks, MESSAGE_ITEMS_MAX);
-        return -OHEM_TOO_LARGE;
-    }
-    return 0;
-}
-
 static int check_wishes(const struct job *j, const struct message_hello *hello, struct reason *why)
 {
     uint64_t n = j->settings.dataset.instance_count;
@@ -74,7 +54,28 @@ static int check_wishes(const struct job *j, const struct message_hello *hello, 
                    j->settings.name, JOB_INSTANCES_OUT_MAX, j->instances_out_max, out);
         return -OHEM_LIMIT;
     }
-    return rounds_are_on(&j->rounds) ? check_round(j, hello, why) : check_order(j, hello, why);
+    return check_order(j, hello, why);
+}
+
+int job_check_round(const struct job *j, uint32_t rank, uint32_t batch_size, struct reason *why)
+{
+    uint32_t ranks = j->settings.round.ranks;
+
+    if (!rounds_are_on(&j->rounds))
+        return 0;
+    if (rank >= ranks) {
+        reason_set(why, "rank %u: job '%s' has rounds of %u ranks, 0..%u (round)", rank,
+                   j->settings.name, ranks, ranks - 1);
+        return -OHEM_INVALID;
+    }
+    if ((uint64_t)ranks * batch_size > MESSAGE_ITEMS_MAX) {
+        reason_set(why,
+                   "batch size %u: job '%s' has rounds of %u ranks, and a round at most %u "
+                   "instances (MESSAGE_ITEMS_MAX)",
+                   batch_size, j->settings.name, ranks, MESSAGE_ITEMS_MAX);
+        return -OHEM_TOO_LARGE;
+    }
+    return 0;
 }
 
 /* Each session that leaves has rows to be removed. */

@@ -185,7 +185,7 @@ void rounds_deinit(struct rounds *t)
 
 void rounds_join(struct rounds *t, struct session *s, uint32_t rank)
 {
-    if (rounds_are_on(t))
+    if (rank < t->policy.ranks)
         t->ranks[rank] = (struct round_rank){.session = s, .awaited = true};
 }
 
@@ -193,6 +193,8 @@ void rounds_leave(struct rounds *t, const struct session *s, uint32_t rank)
 {
     struct round *r, *next;
 
+    if (rank >= t->policy.ranks)
+        return;
     for (r = TAILQ_FIRST(&t->open); r != NULL; r = next) {
         struct round_shard *shard = r->shards[rank];
 
@@ -206,7 +208,7 @@ void rounds_leave(struct rounds *t, const struct session *s, uint32_t rank)
         close_round(t, r);
         rounds_done(t, r);
     }
-    if (rounds_are_on(t) && t->ranks[rank].session == s)
+    if (t->ranks[rank].session == s)
         t->ranks[rank] = (struct round_rank){0};
 }
 

@@ -99,7 +99,8 @@ static inline bool rounds_are_on(const struct rounds *t)
     return t->policy.ranks > 0;
 }
 
-/** A session joins, or ends. What one that ends has in open rounds leaves them, unanswered. */
+/** A session joins, or ends; a rank beyond R has no part in it. What one that ends has in open
+ * rounds leaves them, unanswered. */
 void rounds_join(struct rounds *t, struct session *s, uint32_t rank);
 void rounds_leave(struct rounds *t, const struct session *s, uint32_t rank);
 

@@ -250,6 +250,69 @@ static void the_disk_says_late_until_the_round_is_answered(void **state)
     disk_deinit(&disk);
 }
 
+/* The first trainer comes back with this batch. */
+static void say_hello_holding(struct room *r, const struct token *held)
+{
+    const struct trainer *t = &r->trainers[0];
+    struct message m = {.type = MESSAGE_HELLO};
+
+    m.hello = (struct message_hello){
+        .major = PROTO_MAJOR,
+        .minor = PROTO_MINOR,
+        .key = t->key,
+        .memory = job_memory(r->job, r->shell->engine.settings.memory),
+        .held = {held, 1},
+    };
+    memcpy(m.hello.job, t->job, sizeof m.hello.job);
+    shell_say(r->shell, t->peer, &m);
+    room_hear(r);
+    assert_int_equal(t->welcomes, 1);
+}
+
+/* A job of before, whose trainers had other ranks, or were answered each by itself. */
+static void a_job_may_have_rounds_from_a_restart_on(void **state)
+{
+    struct engine_settings settings = shell_settings();
+    struct job_settings job = settings_of(0);
+    struct disk disk = {0};
+    struct room *before, *r;
+    struct reason why;
+
+    (void)state;
+    settings.durable = true;
+    before = room_with(&settings, &job);
+    before->trainers[1].rank = 40000;
+    room_hello(before, &before->trainers[0]);
+    room_hello(before, &before->trainers[1]);
+    save(before, &disk);
+    (void)room_work(before);
+    report(before, 0, 0, hard);
+    assert_told(&before->trainers[0], 1, 0, 2, 2, 1, 1);
+    save(before, &disk);
+
+    job = settings_of(2);
+    r = room_with(&settings, &job);
+    assert_int_equal(disk_restore(&disk, &r->shell->engine, &why), 0);
+    assert_int_equal(engine_restore_end(&r->shell->engine, 0, &why), 0);
+    trainer_hello(&r->trainers[1]); /* by its key */
+    assert_refused(r, &r->trainers[1], OHEM_INVALID, MESSAGE_HELLO);
+    r->trainers[1].rank = 40000;
+    trainer_hello(&r->trainers[1]);
+    assert_refused(r, &r->trainers[1], OHEM_INVALID, MESSAGE_HELLO);
+    assert_text_has(&r->trainers[1], "rank 40000: job 'train' has rounds of 2 ranks");
+    say_hello_holding(r, &before->trainers[0].held[0].parcel->m.batch.token);
+    {
+        struct message m = trainer_loss_message(&before->trainers[0], &before->trainers[0].held[0]);
+
+        shell_say(r->shell, r->trainers[0].peer, &m);
+        room_hear(r);
+    }
+    assert_told(&r->trainers[0], 1, SELECTION_FLAG_REPEATED, 2, 2, 1, 1);
+    room_free(r);
+    room_free(before);
+    disk_deinit(&disk);
+}
+
 static void what_a_round_cannot_have_is_refused(void **state)
 {
     struct room *r = room_in_rounds();
@@ -324,6 +387,6 @@ TEST_MAIN(TEST(both_ranks_are_answered_together_and_the_scores_wait_for_nobody),
           TEST(a_batch_that_is_given_back_is_in_its_round_all_the_same),
           TEST(a_repeat_of_what_was_given_back_waits_with_its_round),
           TEST(the_disk_says_late_until_the_round_is_answered),
-          TEST(what_a_round_cannot_have_is_refused),
+          TEST(a_job_may_have_rounds_from_a_restart_on), TEST(what_a_round_cannot_have_is_refused),
           TEST(a_batch_of_which_a_round_would_be_too_large_is_refused),
           TEST(in_shadow_all_are_selected_and_the_status_tells))
