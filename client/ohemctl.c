@@ -62,8 +62,7 @@ static void list_jobs(const json_t *jobs, struct reason *why)
     const json_t *j;
     size_t i;
 
-    json_array_foreach(jobs, i, j)
-    {
+    json_array_foreach (jobs, i, j) {
         char *name = text_escape(json_text_at(j, "name"));
         int wrote = snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "", name);
 

@@ -40,8 +40,7 @@ static void read_counts(const json_t *buckets, double counts[BUCKETS])
     const json_t *b;
     size_t i;
 
-    json_array_foreach(buckets, i, b)
-    {
+    json_array_foreach (buckets, i, b) {
         double members = json_real_at(b, "count");
 
         if (members > 0)

@@ -46,8 +46,7 @@ void view_quarantine(const json_t *whole)
     if (json_array_size(instances) == 0)
         return;
     t = table_new(columns, LENGTH(columns));
-    json_array_foreach(instances, i, instance)
-    {
+    json_array_foreach (instances, i, instance) {
         char *key = view_key(instance);
 
         table_add_count(t, json_real_at(instance, "id"));
@@ -79,8 +78,7 @@ void view_quarantine_csv(const json_t *whole)
     size_t i;
 
     (void)puts("id,key,score,deviation,last_loss,visits");
-    json_array_foreach(json_object_get(whole, "instances"), i, instance)
-    {
+    json_array_foreach (json_object_get(whole, "instances"), i, instance) {
         char *key = view_key(instance);
 
         (void)printf("%.0f,", json_real_at(instance, "id"));

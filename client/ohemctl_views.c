@@ -52,8 +52,7 @@ static void print_datasets(const json_t *datasets)
     const json_t *d;
     size_t i;
 
-    json_array_foreach(datasets, i, d)
-    {
+    json_array_foreach (datasets, i, d) {
         double record_bytes = json_real_at(d, "record_bytes");
 
         table_add_text(t, json_text_at(d, "name"));
@@ -78,8 +77,7 @@ static void print_jobs(const json_t *jobs)
     const json_t *j;
     size_t i;
 
-    json_array_foreach(jobs, i, j)
-    {
+    json_array_foreach (jobs, i, j) {
         const json_t *report = json_object_get(j, "last_report");
 
         table_add_text(t, json_text_at(j, "name"));
@@ -268,9 +266,13 @@ static void print_classes(const json_t *job)
     if (json_array_size(classes) == 0)
         return;
     (void)fputs("  classes    selected of each:", stdout);
-    json_array_foreach(classes, i, c) if (i < CLASSES_SHOWN)(void)
-        printf(" %.0f %.3g %%%s", json_real_at(c, "class"), 100 * json_real_at(c, "selected_ratio"),
-               i + 1 < json_array_size(classes) ? "," : "");
+    json_array_foreach (classes, i, c) {
+        if (i == CLASSES_SHOWN)
+            break;
+        (void)printf(" %.0f %.3g %%%s", json_real_at(c, "class"),
+                     100 * json_real_at(c, "selected_ratio"),
+                     i + 1 < json_array_size(classes) ? "," : "");
+    }
     (void)puts(json_array_size(classes) > CLASSES_SHOWN ? " ..." : "");
 }
 
@@ -306,8 +308,7 @@ static void add_epochs(struct table *t, const json_t *epochs, const char *state)
     const json_t *e;
     size_t i;
 
-    json_array_foreach(epochs, i, e)
-    {
+    json_array_foreach (epochs, i, e) {
         table_add_count(t, json_real_at(e, "epoch"));
         table_add_text(t, state);
         for (size_t n = 0; n < LENGTH(names); n++)
@@ -342,8 +343,7 @@ static void print_sessions(const json_t *j)
     const json_t *s;
     size_t i;
 
-    json_array_foreach(sessions, i, s)
-    {
+    json_array_foreach (sessions, i, s) {
         table_add_count(t, json_real_at(s, "number"));
         table_add_count(t, json_real_at(s, "rank"));
         table_add_text(t, json_text_at(s, "agent"));
@@ -362,8 +362,7 @@ void view_jobs(const json_t *jobs)
     const json_t *j;
     size_t i;
 
-    json_array_foreach(jobs, i, j)
-    {
+    json_array_foreach (jobs, i, j) {
         (void)fputs(i > 0 ? "\njob " : "job ", stdout);
         print_text(json_text_at(j, "name"));
         (void)fputs(" on data set ", stdout);
@@ -412,8 +411,7 @@ void view_top(const json_t *instances)
     const json_t *instance;
     size_t i;
 
-    json_array_foreach(instances, i, instance)
-    {
+    json_array_foreach (instances, i, instance) {
         char *key = view_key(instance);
 
         table_add_count(t, json_real_at(instance, "id"));

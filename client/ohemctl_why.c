@@ -61,7 +61,8 @@ static void print_events(const json_t *events)
     const json_t *event;
     size_t i;
 
-    json_array_foreach(events, i, event) add_event(t, event);
+    json_array_foreach (events, i, event)
+        add_event(t, event);
     table_print(t, "");
 }
 

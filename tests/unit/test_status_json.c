@@ -272,8 +272,7 @@ static void the_histogram_holds_every_scored_instance_once(void **state)
     for (int batch = 0; batch < 5; batch++)
         train(j, s, 1000);
     body = status_json_hardness(j);
-    json_array_foreach(json_object_get(body, "buckets"), i, bucket)
-    {
+    json_array_foreach (json_object_get(body, "buckets"), i, bucket) {
         double floor_score = json_real_value(json_object_get(bucket, "floor"));
 
         assert_true(floor_score > last);
