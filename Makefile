@@ -276,7 +276,8 @@ install: all
 	install -m 644 deploy/ohemd.conf $(DESTDIR)$(DOCDIR)/ohemd.conf.sample
 	test -e $(DESTDIR)$(SYSCONFDIR)/ohemd/ohemd.conf || \
 	  install -m 644 deploy/ohemd.conf $(DESTDIR)$(SYSCONFDIR)/ohemd/ohemd.conf
-	install -m 644 README.md proto/PROTOCOL.md deploy/SECURITY.md deploy/ohemd.rules.yml deploy/grafana/ohemd.json $(DESTDIR)$(DOCDIR)/
+	install -m 644 README.md proto/PROTOCOL.md deploy/SECURITY.md deploy/ohemd.rules.yml \
+	  deploy/grafana/ohemd.json $(DESTDIR)$(DOCDIR)/
 	install -m 644 $(EXAMPLE_SRC) client/examples/train_pytorch.py $(DESTDIR)$(DOCDIR)/examples/
 	install -m 644 deploy/man/ohemd.8 $(DESTDIR)$(MANDIR)/man8/
 	install -m 644 deploy/man/ohemctl.1 deploy/man/ohem-import.1 $(DESTDIR)$(MANDIR)/man1/

@@ -137,16 +137,13 @@ static void answer_selection(struct engine *e, const struct session *s, struct t
 
 static void answer_rounds(struct engine *e, struct job *j, uint64_t now_ms)
 {
+    const struct round_shard *shard;
     struct round *r;
 
     while ((r = job_next_round(j, now_ms)) != NULL) {
-        for (uint32_t rank = 0; rank < j->rounds.policy.ranks; rank++) {
-            const struct round_shard *shard = r->shards[rank];
-
-            if (shard != NULL)
-                answer_selection(e, shard->session, shard->token, &shard->answer,
-                                 shard->answer.flags, NULL);
-        }
+        ROUND_FOREACH (shard, r)
+            answer_selection(e, shard->session, shard->token, &shard->answer, shard->answer.flags,
+                             NULL);
         rounds_done(&j->rounds, r);
     }
 }

@@ -109,13 +109,10 @@ int job_check_select(struct job *j, const struct message_select *select, struct 
 void job_choose(struct job *j, const struct message_loss *loss, const uint32_t *ids,
                 struct selection *out);
 
-/** What is said of the losses: suspects are not selected, as if the trainer had flagged them as
- *  ignored. NULL: nothing. Lent until the next call */
-const uint8_t *job_flags_of(struct job *j, const struct message_loss *loss, const uint32_t *ids);
-
-/** Nothing is selected; the losses are described all the same. */
-void job_choose_none(struct job *j, const struct message_loss *loss, const uint32_t *ids,
-                     struct selection *out);
+/** Nothing is selected; the losses are described all the same. @return the flags that they have,
+ *  those of suspects included, or NULL: none; lent until the next choice */
+const uint8_t *job_choose_none(struct job *j, const struct message_loss *loss, const uint32_t *ids,
+                               struct selection *out);
 
 /** What a selection would have kept. */
 struct job_shadow job_shadow_of(const struct selection *s);
@@ -128,8 +125,9 @@ struct job_shadow job_look_on(struct job *j, const struct message_loss *loss, co
 void job_note_classes(struct job *j, const uint32_t *ids, const float *losses, uint32_t count,
                       const uint32_t *selected, uint32_t selected_count);
 
-/** The report counts: so does what was seen of it, and what was selected. */
-void job_note_selected(struct job *j, const struct job_shadow *seen, const struct selection *s);
+/** The report counts: so does what was seen of it in shadow, and what was selected. */
+void job_note_shadow(struct job *j, const struct job_shadow *seen);
+void job_note_selected(struct job *j, const struct selection *s);
 
 /* ---- job_round.c ---- */
 

@@ -8,11 +8,10 @@
 
 void job_choose_ragged(const struct ragged *r, struct selection *out)
 {
-    static const struct selection_policy everything = {.rule = SELECTION_ALL};
     struct selection_input in = {.losses = r->scores, .count = r->k};
     uint32_t count = 0;
 
-    selection_choose(&everything, &in, out);
+    selection_choose_all(&in, out);
     for (uint32_t i = 0; i < out->count; i++)
         if (r->kept[out->indices[i]] > 0)
             out->indices[count++] = out->indices[i];

@@ -212,7 +212,8 @@ static int take_alone(struct job *j, struct session *s, struct lease *l,
         return rc;
     a->digest = digest;
     a->seq = loss->seq;
-    job_note_selected(j, &seen, &a->selection);
+    job_note_shadow(j, &seen);
+    job_note_selected(j, &a->selection);
     note_classes(j, l, &seen);
     return 0;
 }

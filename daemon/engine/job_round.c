@@ -11,8 +11,8 @@ int job_begin_round(struct job *j, struct session *s, struct lease *l,
 {
     bool over = rounds_is_over(&j->rounds, s, s->rank, loss->round);
 
-    *out = (struct job_entry){.waits = !over, .flags = job_flags_of(j, loss, l->ids)};
-    job_choose_none(j, loss, l->ids, &l->answer.selection);
+    out->waits = !over;
+    out->flags = job_choose_none(j, loss, l->ids, &l->answer.selection);
     l->answer.share = (struct message_share){0};
     return over ? 0 : rounds_reserve(&j->rounds, loss->round, l->count);
 }
@@ -45,87 +45,66 @@ void job_end_round(struct job *j, struct session *s, struct lease *l,
 
 static void note_classes(struct job *j, const struct round *r)
 {
-    for (uint32_t rank = 0; rank < j->rounds.policy.ranks; rank++) {
-        const struct round_shard *shard = r->shards[rank];
+    const struct round_shard *shard;
 
-        if (shard != NULL)
-            job_note_classes(j, shard->ids, shard->losses, shard->count,
-                             shard->answer.selection.indices, shard->answer.selection.count);
-    }
+    ROUND_FOREACH (shard, r)
+        job_note_classes(j, shard->ids, shard->losses, shard->count,
+                         shard->answer.selection.indices, shard->answer.selection.count);
 }
 
-/* What the policy would have kept of all shards, if it only looks on. */
-static struct job_shadow look_on(struct job *j, struct round *r, const struct selection_input *in)
+/* What the policy would keep of all shards. */
+static void look_on(struct job *j, struct round *r, const struct selection_input *in)
 {
-    const struct selection_policy *policy = &j->settings.selection;
-    struct job_shadow sum = {0};
+    const struct round_shard *shard;
 
-    if (policy->mode != SELECTION_SHADOW)
-        return sum;
-    rounds_choose(&j->rounds, r, policy, in);
-    for (uint32_t rank = 0; rank < j->rounds.policy.ranks; rank++) {
-        struct job_shadow one;
+    rounds_choose(&j->rounds, r, &j->settings.selection, in);
+    ROUND_FOREACH (shard, r) {
+        struct job_shadow seen = job_shadow_of(&shard->answer.selection);
 
-        if (r->shards[rank] == NULL)
-            continue;
-        one = job_shadow_of(&r->shards[rank]->answer.selection);
-        sum.reports += one.reports;
-        sum.instances += one.instances;
-        sum.selected += one.selected;
-        sum.loss += one.loss;
-        sum.selected_loss += one.selected_loss;
+        job_note_shadow(j, &seen);
     }
     note_classes(j, r);
-    return sum;
+}
+
+static void choose(struct job *j, struct round *r)
+{
+    const struct selection_policy *policy = &j->settings.selection;
+    struct selection_input in = {.recent = &j->recent, .rng = j->select_rng};
+
+    if (policy->rule == SELECTION_CDF)
+        recent_sort(&j->recent);
+    if (policy->mode == SELECTION_SHADOW)
+        look_on(j, r, &in);
+    rounds_choose(&j->rounds, r, selection_answered(policy), &in);
+    if (policy->mode != SELECTION_SHADOW)
+        note_classes(j, r);
 }
 
 /* Who holds the batch still and asks again is told the same. */
 static void keep_answer(struct job *j, struct round_shard *shard)
 {
     struct lease *l = session_find(shard->session, shard->token);
-    struct selection memory;
 
     if (l == NULL || l->state != LEASE_SETTLED)
         return;
-    memory = l->answer.selection;
     shard->answer.seq = l->answer.seq;
-    l->answer = shard->answer;
-    l->answer.selection.indices = memory.indices;
-    l->answer.selection.weights = memory.weights;
-    memcpy(memory.indices, shard->answer.selection.indices,
-           shard->answer.selection.count * sizeof *memory.indices);
-    memcpy(memory.weights, shard->answer.selection.weights,
-           shard->answer.selection.count * sizeof *memory.weights);
-    lease_answered(&j->leases, l);
+    lease_answer(&j->leases, l, &shard->answer);
     j->saved.dirty = true;
-}
-
-static void count_round(struct job *j, const struct round *r)
-{
-    j->metrics.rounds_answered++;
-    j->metrics.rounds_incomplete += !r->complete;
 }
 
 struct round *job_next_round(struct job *j, uint64_t now_ms)
 {
     struct round *r = rounds_next(&j->rounds, now_ms);
-    struct selection_input in = {.recent = &j->recent, .rng = j->select_rng};
-    struct job_shadow seen;
+    struct round_shard *shard;
 
     if (r == NULL)
         return NULL;
-    if (j->settings.selection.rule == SELECTION_CDF)
-        recent_sort(&j->recent);
-    seen = look_on(j, r, &in);
-    rounds_choose(&j->rounds, r, selection_answered(&j->settings.selection), &in);
-    if (seen.reports == 0)
-        note_classes(j, r);
-    for (uint32_t rank = 0; rank < j->rounds.policy.ranks; rank++)
-        if (r->shards[rank] != NULL) {
-            keep_answer(j, r->shards[rank]);
-            job_note_selected(j, &seen, &r->shards[rank]->answer.selection);
-            seen = (struct job_shadow){0};
-        }
-    count_round(j, r);
+    choose(j, r);
+    ROUND_FOREACH (shard, r) {
+        keep_answer(j, shard);
+        job_note_selected(j, &shard->answer.selection);
+    }
+    j->metrics.rounds_answered++;
+    j->metrics.rounds_incomplete += !r->complete;
     return r;
 }

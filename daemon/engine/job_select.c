@@ -36,7 +36,8 @@ int job_check_select(struct job *j, const struct message_select *select, struct 
     return 0;
 }
 
-const uint8_t *job_flags_of(struct job *j, const struct message_loss *loss, const uint32_t *ids)
+/* Suspects are not selected: ignored, as if the trainer had said so. */
+static const uint8_t *flags_of(struct job *j, const struct message_loss *loss, const uint32_t *ids)
 {
     const uint8_t *said = loss->flags.count > 0 ? loss->flags.data : NULL;
 
@@ -53,7 +54,7 @@ static struct selection_input input_of(struct job *j, const struct message_loss 
                                        const uint32_t *ids)
 {
     return (struct selection_input){.losses = j->losses,
-                                    .flags = job_flags_of(j, loss, ids),
+                                    .flags = flags_of(j, loss, ids),
                                     .count = (uint32_t)loss->losses.count,
                                     .step = loss->token.step,
                                     .recent = &j->recent,
@@ -85,15 +86,15 @@ struct job_shadow job_shadow_of(const struct selection *s)
                                .selected_loss = (double)s->kept.mean * s->count};
 }
 
-void job_choose_none(struct job *j, const struct message_loss *loss, const uint32_t *ids,
-                     struct selection *out)
+const uint8_t *job_choose_none(struct job *j, const struct message_loss *loss, const uint32_t *ids,
+                               struct selection *out)
 {
-    static const struct selection_policy everything = {.rule = SELECTION_ALL};
     struct selection_input in = input_of(j, loss, ids);
 
-    selection_choose(&everything, &in, out);
+    selection_choose_all(&in, out);
     out->count = 0;
     selection_describe(in.losses, out);
+    return in.flags;
 }
 
 struct job_shadow job_look_on(struct job *j, const struct message_loss *loss, const uint32_t *ids,
@@ -134,7 +135,7 @@ void job_note_classes(struct job *j, const uint32_t *ids, const float *losses, u
             c->selected++;
 }
 
-void job_note_selected(struct job *j, const struct job_shadow *seen, const struct selection *s)
+void job_note_shadow(struct job *j, const struct job_shadow *seen)
 {
     struct job_shadow *sum = &j->shadow;
 
@@ -143,6 +144,10 @@ void job_note_selected(struct job *j, const struct job_shadow *seen, const struc
     sum->selected += seen->selected;
     sum->loss += seen->loss;
     sum->selected_loss += seen->selected_loss;
+}
+
+void job_note_selected(struct job *j, const struct selection *s)
+{
     j->last_all = s->all;
     j->last_kept = s->kept;
     j->metrics.instances_selected += s->count;

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 int lease_table_init(struct lease_table *t, uint64_t lease_ms, uint64_t late_ms)
 {
@@ -80,13 +81,8 @@ static void leave_state(struct lease_table *t, struct lease *l)
     }
 }
 
-/* What changes is to be saved; what was saved and is no more takes its row with it. */
-static void note_change(struct lease_table *t, struct lease *l, enum lease_state state)
+static void set_dirty(struct lease_table *t, struct lease *l, bool dirty)
 {
-    bool dirty = state != LEASE_FREE || l->saved;
-
-    if (state == l->state)
-        return;
     if (dirty && !l->dirty)
         TAILQ_INSERT_TAIL(&t->unsaved, l, unsaved);
     if (!dirty && l->dirty)
@@ -94,10 +90,16 @@ static void note_change(struct lease_table *t, struct lease *l, enum lease_state
     l->dirty = dirty;
 }
 
+/* What changes is to be saved; what was saved and is no more takes its row with it. */
+static void note_change(struct lease_table *t, struct lease *l, enum lease_state state)
+{
+    if (state != l->state)
+        set_dirty(t, l, state != LEASE_FREE || l->saved);
+}
+
 void lease_saved(struct lease_table *t, struct lease *l)
 {
-    TAILQ_REMOVE(&t->unsaved, l, unsaved);
-    l->dirty = false;
+    set_dirty(t, l, false);
     l->saved = l->state != LEASE_FREE;
 }
 
@@ -179,12 +181,22 @@ void lease_settle(struct lease_table *t, struct lease *l)
     enter_state(t, l, LEASE_SETTLED);
 }
 
-void lease_answered(struct lease_table *t, struct lease *l)
+void lease_answer_copy(struct lease_answer *to, const struct lease_answer *from)
+{
+    struct selection memory = to->selection;
+
+    *to = *from;
+    to->selection.indices = memory.indices;
+    to->selection.weights = memory.weights;
+    memcpy(memory.indices, from->selection.indices, from->selection.count * sizeof *memory.indices);
+    memcpy(memory.weights, from->selection.weights, from->selection.count * sizeof *memory.weights);
+}
+
+void lease_answer(struct lease_table *t, struct lease *l, const struct lease_answer *answer)
 {
     assert(l->state == LEASE_SETTLED);
-    if (!l->dirty)
-        TAILQ_INSERT_TAIL(&t->unsaved, l, unsaved);
-    l->dirty = true;
+    lease_answer_copy(&l->answer, answer);
+    set_dirty(t, l, true);
 }
 
 void lease_extend(struct lease_table *t, struct lease *l, uint64_t now_ms)

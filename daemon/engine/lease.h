@@ -91,8 +91,11 @@ struct lease *lease_find(const struct lease_table *t, uint64_t step);
 /** OPEN or RETURNED -> SETTLED; l->answer has been filled by the caller. */
 void lease_settle(struct lease_table *t, struct lease *l);
 
-/** What a SETTLED one was answered has changed: it is to be saved again. */
-void lease_answered(struct lease_table *t, struct lease *l);
+/** All of an answer, into arrays that are large enough and stay its own. */
+void lease_answer_copy(struct lease_answer *to, const struct lease_answer *from);
+
+/** What a SETTLED one was answered is this now: it is to be saved again. */
+void lease_answer(struct lease_table *t, struct lease *l, const struct lease_answer *answer);
 
 /** OPEN -> OPEN with a full lease from now. */
 void lease_extend(struct lease_table *t, struct lease *l, uint64_t now_ms);

@@ -56,11 +56,11 @@ static struct round_shard *new_shard(uint32_t capacity)
     return NULL;
 }
 
-static void drop_shard(struct rounds *t, struct round *r, uint32_t rank)
+static void drop_shard(struct rounds *t, struct round *r, struct round_shard *shard)
 {
-    SLIST_INSERT_HEAD(&t->spare_shards, r->shards[rank], spare);
-    r->total -= r->shards[rank]->count;
-    r->shards[rank] = NULL;
+    SLIST_INSERT_HEAD(&t->spare_shards, shard, spare);
+    r->total -= shard->count;
+    r->shards[shard->rank] = NULL;
     r->present--;
 }
 
@@ -156,9 +156,10 @@ static void close_round(struct rounds *t, struct round *r)
 
 void rounds_done(struct rounds *t, struct round *r)
 {
-    for (uint32_t rank = 0; rank < t->policy.ranks; rank++)
-        if (r->shards[rank] != NULL)
-            drop_shard(t, r, rank);
+    struct round_shard *shard;
+
+    ROUND_FOREACH (shard, r)
+        drop_shard(t, r, shard);
     TAILQ_INSERT_HEAD(&t->spare, r, queue);
 }
 
@@ -202,7 +203,7 @@ void rounds_leave(struct rounds *t, const struct session *s, uint32_t rank)
         if (shard == NULL || shard->session != s)
             continue;
         t->total -= shard->count;
-        drop_shard(t, r, rank);
+        drop_shard(t, r, shard);
         if (r->present > 0)
             continue;
         close_round(t, r);
@@ -242,12 +243,8 @@ void rounds_note(struct rounds *t, const struct session *s, uint32_t rank, uint6
     mine->reported = mine->awaited = true;
 }
 
-/* The memory of the shard's answer stays its own. */
-static void fill_shard(struct round_shard *shard, struct session *s, const struct round_report *in)
+static void fill_shard(struct round_shard *shard, const struct round_report *in)
 {
-    struct selection memory = shard->answer.selection;
-
-    shard->session = s;
     shard->token = in->token;
     shard->count = in->count;
     memcpy(shard->ids, in->ids, in->count * sizeof *in->ids);
@@ -255,9 +252,7 @@ static void fill_shard(struct round_shard *shard, struct session *s, const struc
     memset(shard->flags, 0, in->count);
     if (in->flags != NULL)
         memcpy(shard->flags, in->flags, in->count);
-    shard->answer = *in->answer;
-    shard->answer.selection.indices = memory.indices;
-    shard->answer.selection.weights = memory.weights;
+    lease_answer_copy(&shard->answer, in->answer);
 }
 
 void rounds_add(struct rounds *t, struct session *s, uint32_t rank,
@@ -269,7 +264,9 @@ void rounds_add(struct rounds *t, struct session *s, uint32_t rank,
     if (r == NULL)
         r = open_round(t, report->number, report->now_ms + t->policy.ms);
     SLIST_REMOVE_HEAD(&t->spare_shards, spare);
-    fill_shard(shard, s, report);
+    fill_shard(shard, report);
+    shard->session = s;
+    shard->rank = rank;
     r->shards[rank] = shard;
     r->present++;
     r->total += shard->count;
@@ -277,18 +274,14 @@ void rounds_add(struct rounds *t, struct session *s, uint32_t rank,
     rounds_note(t, s, rank, report->number);
 }
 
-static bool is_of(const struct round_shard *shard, const struct session *s, struct token token)
-{
-    return shard != NULL && shard->session == s && token_equal(shard->token, token);
-}
-
 bool rounds_hold(const struct rounds *t, const struct session *s, struct token token)
 {
+    const struct round_shard *shard;
     const struct round *r;
 
     TAILQ_FOREACH (r, &t->open, queue)
-        for (uint32_t rank = 0; rank < t->policy.ranks; rank++)
-            if (is_of(r->shards[rank], s, token))
+        ROUND_FOREACH (shard, r)
+            if (shard->session == s && token_equal(shard->token, token))
                 return true;
     return false;
 }

@@ -42,6 +42,7 @@ struct round_policy {
 /* A rank's report in a round. */
 struct round_shard {
     struct session *session;
+    uint32_t rank;
     struct token token;
     uint32_t count;
     uint32_t *ids;              /* [count] */
@@ -63,6 +64,19 @@ struct round {
 };
 
 TAILQ_HEAD(round_queue, round);
+
+/** The shard of this rank or the first above it that is in the round; NULL: none. */
+static inline struct round_shard *round_shard_from(const struct round *r, uint32_t rank)
+{
+    while (rank < MESSAGE_ROUND_RANKS_MAX && r->shards[rank] == NULL)
+        rank++;
+    return rank < MESSAGE_ROUND_RANKS_MAX ? r->shards[rank] : NULL;
+}
+
+/* In the order of the ranks; the body may take the shard out of the round. */
+#define ROUND_FOREACH(shard, r) \
+    for ((shard) = round_shard_from((r), 0); (shard) != NULL; \
+         (shard) = round_shard_from((r), (shard)->rank + 1))
 
 struct round_rank {
     struct session *session; /* NULL: none */
@@ -118,8 +132,10 @@ struct round_report {
     uint32_t count;
     const uint32_t *ids;
     const float *losses;
-    const uint8_t *flags;              /* NULL: all 0 */
-    const struct lease_answer *answer; /* of which the selection is still to be filled */
+    const uint8_t *flags; /* NULL: all 0 */
+    /* Of which M is 0 still. The statistics of its losses are those to be told; what is selected,
+     * and the share, are the round's to fill. */
+    const struct lease_answer *answer;
 };
 
 /** It comes into a round that is not over for it; rounds_reserve() said yes. Copied. */

@@ -9,10 +9,10 @@
 
 #include <math.h>
 
+static const struct selection_policy everything = {.rule = SELECTION_ALL};
+
 const struct selection_policy *selection_answered(const struct selection_policy *policy)
 {
-    static const struct selection_policy everything = {.rule = SELECTION_ALL};
-
     return policy->mode == SELECTION_ON ? policy : &everything;
 }
 
@@ -306,4 +306,9 @@ void selection_choose(const struct selection_policy *policy, const struct select
         choose_by_chance(policy, in, losses, out);
     else
         choose_hardest(policy, in, &l, losses, out);
+}
+
+void selection_choose_all(const struct selection_input *in, struct selection *out)
+{
+    selection_choose(&everything, in, out);
 }

@@ -90,6 +90,9 @@ struct selection_policy selection_chosen(const struct selection_policy *policy,
 void selection_choose(const struct selection_policy *policy, const struct selection_input *in,
                       struct selection *out);
 
+/** All that may be selected: who wants fewer of them has the statistics, and calls the next. */
+void selection_choose_all(const struct selection_input *in, struct selection *out);
+
 /** Fill `kept`: the statistics of those selected. */
 void selection_describe(const float *losses, struct selection *out);
 

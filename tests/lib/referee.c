@@ -204,6 +204,11 @@ void referee_taken(struct referee *f, uint32_t owner, const struct message_loss 
 
 /* ---- what they are told ---------------------------------------------------------------------- */
 
+static bool may_be_selected(const struct referee_report *p, uint32_t i)
+{
+    return isfinite(p->losses[i]) && (p->flags[i] & LOSS_FLAG_IGNORED) == 0;
+}
+
 /* How many of the round are harder than this one, or as hard and before it. */
 static uint64_t count_harder(const struct referee *f, uint64_t round, uint32_t rank, float loss,
                              uint32_t place)
@@ -217,16 +222,11 @@ static uint64_t count_harder(const struct referee *f, uint64_t round, uint32_t r
         for (uint32_t k = 0; p->round == round && k < p->count; k++) {
             bool before = theirs < rank || (theirs == rank && k < place);
 
-            count += isfinite(p->losses[k]) && (p->flags[k] & LOSS_FLAG_IGNORED) == 0 &&
-                     (p->losses[k] > loss || (before && p->losses[k] >= loss));
+            count +=
+                may_be_selected(p, k) && (p->losses[k] > loss || (before && p->losses[k] >= loss));
         }
     }
     return count;
-}
-
-static bool may_be_selected(const struct referee_report *p, uint32_t i)
-{
-    return isfinite(p->losses[i]) && (p->flags[i] & LOSS_FLAG_IGNORED) == 0;
 }
 
 /* A round begins to be answered: may it be, and how many are to be selected? */

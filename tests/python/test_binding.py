@@ -200,8 +200,8 @@ def two_ranks_share_a_round():
             easy, hard = np.arange(K) / 10, np.arange(K) + (1.0 if step == 5 else -5.0)
             batches = [one.next(), other.next()]
             batches[0].submit(easy, round=step)
-            told = [batches[0].selection, batches[1].report(hard, round=step)]
-            told[0] = told[0]()
+            second = batches[1].report(hard, round=step)
+            told = [batches[0].selection(), second]
             m = int(0.4 * 2 * K)
             whole = np.sort(np.concatenate([easy, hard]))[-m:].mean()
             assert told[0].round_count == told[1].round_count == m == told[0].count + told[1].count

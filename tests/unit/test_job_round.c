@@ -19,16 +19,26 @@ static struct job_settings settings_of(uint32_t ranks)
     return job;
 }
 
-/* Two ranks at work; the third trainer has rank 1, too, and says nothing yet. */
-static struct room *room_in_rounds(void)
+/* Two ranks have joined; the third trainer has rank 1, too, and says nothing yet. */
+static struct room *room_of_two(const struct job_settings *job, bool durable)
 {
     struct engine_settings settings = shell_settings();
-    struct job_settings job = settings_of(2);
-    struct room *r = room_with(&settings, &job);
+    struct room *r;
 
+    settings.durable = durable;
+    r = room_with(&settings, job);
     r->trainers[1].rank = r->trainers[2].rank = 1;
     room_hello(r, &r->trainers[0]);
     room_hello(r, &r->trainers[1]);
+    return r;
+}
+
+/* And are at work. */
+static struct room *room_in_rounds(void)
+{
+    struct job_settings job = settings_of(2);
+    struct room *r = room_of_two(&job, false);
+
     (void)room_work(r);
     return r;
 }
@@ -221,19 +231,13 @@ static struct message_share share_after(const struct disk *disk, uint32_t *out_f
 
 static void the_disk_says_late_until_the_round_is_answered(void **state)
 {
-    struct engine_settings settings = shell_settings();
     struct job_settings job = settings_of(2);
+    struct room *r = room_of_two(&job, true);
     struct disk disk = {0};
     struct message_share share;
-    struct room *r;
     uint32_t flags;
 
     (void)state;
-    settings.durable = true;
-    r = room_with(&settings, &job);
-    r->trainers[1].rank = 1;
-    room_hello(r, &r->trainers[0]);
-    room_hello(r, &r->trainers[1]);
     save(r, &disk);
     (void)room_work(r);
     report(r, 0, 0, hard);
@@ -359,16 +363,12 @@ static void a_batch_of_which_a_round_would_be_too_large_is_refused(void **state)
 
 static void in_shadow_all_are_selected_and_the_status_tells(void **state)
 {
-    struct engine_settings settings = shell_settings();
     struct job_settings job = settings_of(2);
     struct room *r;
 
     (void)state;
     job.selection.mode = SELECTION_SHADOW;
-    r = room_with(&settings, &job);
-    r->trainers[1].rank = 1;
-    room_hello(r, &r->trainers[0]);
-    room_hello(r, &r->trainers[1]);
+    r = room_of_two(&job, false);
     (void)room_work(r);
     report(r, 0, 0, easy);
     report(r, 1, 0, hard);

@@ -45,14 +45,20 @@ static void begin(struct rounds *t, uint32_t ranks)
 static void add(struct rounds *t, uint32_t rank, uint64_t number, uint64_t now_ms,
                 const float *losses, const uint8_t *flags, uint32_t count)
 {
-    static const uint32_t ids[K_MAX];
-    struct lease_answer none = {.lsn = number};
+    static uint32_t ids[K_MAX], indices[K_MAX];
+    static float weights[K_MAX];
+    struct selection_input in = {.losses = losses, .flags = flags, .count = count};
+    struct lease_answer answer = {.lsn = number,
+                                  .selection = {.indices = indices, .weights = weights}};
+
+    selection_choose_all(&in, &answer.selection);
+    answer.selection.count = 0;
 
     assert_false(rounds_is_over(t, who(rank), rank, number));
     assert_int_equal(rounds_reserve(t, number, count), 0);
     rounds_add(t, who(rank), rank,
                &(struct round_report){number, now_ms, token_of(number * 64 + rank), count, ids,
-                                      losses, flags, &none});
+                                      losses, flags, &answer});
 }
 
 static void add_one(struct rounds *t, uint32_t rank, uint64_t number, uint64_t now_ms)
