@@ -380,6 +380,23 @@ static void in_shadow_all_are_selected_and_the_status_tells(void **state)
     room_free(r);
 }
 
+static void the_share_of_a_schedule_is_that_of_the_latest_step(void **state)
+{
+    struct job_settings job = settings_of(2);
+    struct room *r;
+
+    (void)state;
+    job.selection.keep_from = 1;
+    job.selection.keep_steps = 1; /* all at step 0, half of them from step 1 on */
+    r = room_of_two(&job, false);
+    (void)room_work(r);
+    assert_int_equal(r->trainers[0].held[0].parcel->m.batch.token.step, 0);
+    report(r, 0, 0, easy);
+    report(r, 1, 0, hard);
+    assert_told(&r->trainers[1], 1, 0, 4, 4, 2, 2);
+    room_free(r);
+}
+
 TEST_MAIN(TEST(both_ranks_are_answered_together_and_the_scores_wait_for_nobody),
           TEST(a_repeat_waits_for_the_round_and_then_gets_the_same_answer),
           TEST(a_rank_that_says_nothing_delays_the_other_once),
@@ -389,4 +406,5 @@ TEST_MAIN(TEST(both_ranks_are_answered_together_and_the_scores_wait_for_nobody),
           TEST(the_disk_says_late_until_the_round_is_answered),
           TEST(a_job_may_have_rounds_from_a_restart_on), TEST(what_a_round_cannot_have_is_refused),
           TEST(a_batch_of_which_a_round_would_be_too_large_is_refused),
+          TEST(the_share_of_a_schedule_is_that_of_the_latest_step),
           TEST(in_shadow_all_are_selected_and_the_status_tells))
